@@ -1,0 +1,397 @@
+//! Settings: from code, a TOML file and the environment.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::compliance::SEVEN_YEARS;
+use crate::{Classification, Frameworks, Sanitizer};
+use read::Raw;
+
+/// The longest period that can be configured, in days (a thousand years): keeps every date that is computed from it
+/// within what the database types can hold.
+const MAX_DAYS: u32 = 365_000;
+
+/// What happens to an operation whose audit entry can't be written.
+///
+/// Written `block` and `best_effort` in configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailurePolicy {
+    /// The operation fails and nothing of it is committed.
+    #[default]
+    Block,
+    /// The operation goes on; the loss is counted and a warning logged.
+    BestEffort,
+}
+
+/// The settings of the audit log.
+///
+/// Three sources stack, each over the one before: code, a TOML text, the environment. A list of a later source
+/// replaces that of an earlier one; [`frameworks`](Self::frameworks) and
+/// [`classifications`](Self::classifications) are merged entry by entry. After the last source, call
+/// [`validate`](Self::validate).
+///
+/// In TOML the keys are the names of the fields, at the top or in a table `[audit]` (then whatever else is in the
+/// file belongs to others). All of them, with their defaults where nothing else is said:
+///
+/// ```
+/// # use audit_core::{Classification, Config};
+/// # let text = r#"
+/// [audit]
+/// enabled = true
+/// log_reads = false
+/// log_failures = true
+/// log_migrations = false
+/// require_actor = false
+/// retention_days = 2555                         # 7 years
+/// archive_days = 365
+/// sensitive_fields = ["employee_badge"]         # added to the default list
+/// value_patterns = true                         # look for card numbers, tokens, .. in texts
+/// skip_resources = ["session", "content_type"]  # none by default
+/// skip_actions = ["view"]                       # none by default
+/// max_value_bytes = 1_048_576
+/// snapshot = false
+/// on_failure = "block"                          # or "best_effort"
+/// pending_limit = 65_536
+///
+/// [audit.classifications]                       # by field, or by resource and field
+/// nickname = "public"
+/// "BankAccount.balance" = "restricted"
+///
+/// [audit.frameworks.SOX]                        # SOX, PCI_DSS, GDPR and HIPAA are known
+/// enabled = true
+/// retention_days = 3650
+/// audit_required = true
+///
+/// [audit.frameworks.ISO_27001]                  # one of your own
+/// retention_days = 1825
+/// # "#;
+/// # let config = Config::from_toml(text)?;
+/// # config.validate()?;
+/// # assert_eq!(config.frameworks.iter().count(), 5);
+/// # assert_eq!(config.classifications["BankAccount.balance"], Classification::Restricted);
+/// # Ok::<(), audit_core::ConfigError>(())
+/// ```
+///
+/// In the environment each key is written `AUDIT_` and the key in capitals; lists have commas between their items:
+///
+/// ```text
+/// AUDIT_RETENTION_DAYS=3650
+/// AUDIT_SENSITIVE_FIELDS=employee_badge,shoe_size
+/// AUDIT_CLASSIFICATIONS=nickname=public,BankAccount.balance=restricted
+/// AUDIT_FRAMEWORKS=SOX,GDPR                     (enables these and no others; in TOML, too, it may be a list)
+/// AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS=3650
+/// ```
+///
+/// In code:
+///
+/// ```
+/// use audit_core::{Config, Framework};
+///
+/// let mut config = Config::default();
+/// config.log_reads = true;
+/// config.frameworks.insert(Framework::new("ISO_27001", 1825));
+/// config.apply_toml("retention_days = 3650")?;
+/// config.apply_vars([("AUDIT_ARCHIVE_DAYS", "90")])?;
+/// config.validate()?;
+/// assert_eq!((config.retention_days, config.archive_days), (3650, 90));
+/// # Ok::<(), audit_core::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Config {
+    /// Whether anything is recorded at all. Default: `true`.
+    pub enabled: bool,
+    /// Whether reads of all resources are recorded, not only of those that ask for it. Default: `false`.
+    pub log_reads: bool,
+    /// Whether operations that failed are recorded. Default: `true`.
+    pub log_failures: bool,
+    /// Whether changes made by schema migrations are recorded. Default: `false`.
+    pub log_migrations: bool,
+    /// Whether a change without a context (nobody says who acts) is refused; otherwise the actor is the system.
+    /// Default: `false`.
+    pub require_actor: bool,
+    /// For how many days entries are kept, where no policy of a resource or framework says otherwise. Default: 2555
+    /// (seven years).
+    pub retention_days: u32,
+    /// After how many days entries are moved to the archive; at most `retention_days`. Default: 365.
+    pub archive_days: u32,
+    /// Names of sensitive fields, in addition to the default list of [`Sanitizer`].
+    pub sensitive_fields: Vec<String>,
+    /// Whether texts are searched for secrets by their look, see [`Sanitizer::sanitize_text`]. Default: `true`.
+    pub value_patterns: bool,
+    /// Resources of which nothing is recorded. In the environment also `AUDIT_SKIP_MODELS`.
+    pub skip_resources: Vec<String>,
+    /// Actions that aren't recorded, of any resource.
+    pub skip_actions: Vec<String>,
+    /// The largest value that is recorded as it is, in bytes of its text; of a larger one its size and digest are.
+    /// Default: 1,048,576 (1 MiB).
+    pub max_value_bytes: usize,
+    /// Whether the entry of an update holds all fields of the row, not only the changed ones. Default: `false`.
+    pub snapshot: bool,
+    /// What happens to an operation whose entry can't be written. Default: [`FailurePolicy::Block`].
+    pub on_failure: FailurePolicy,
+    /// The frameworks that data may be under. Default: SOX, PCI_DSS, GDPR and HIPAA, all enabled.
+    pub frameworks: Frameworks,
+    /// Classifications by field (`nickname`) or by resource and field (`BankAccount.balance`), over those that
+    /// attributes or [`classify_field`](crate::classify_field) give; of the two, resource and field counts.
+    pub classifications: BTreeMap<String, Classification>,
+    /// How many changes may wait between the two halves of their hooks before the oldest is given up. Default:
+    /// 65,536.
+    pub pending_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            log_reads: false,
+            log_failures: true,
+            log_migrations: false,
+            require_actor: false,
+            retention_days: SEVEN_YEARS,
+            archive_days: 365,
+            sensitive_fields: Vec::new(),
+            value_patterns: true,
+            skip_resources: Vec::new(),
+            skip_actions: Vec::new(),
+            max_value_bytes: 1_048_576,
+            snapshot: false,
+            on_failure: FailurePolicy::Block,
+            frameworks: Frameworks::default(),
+            classifications: BTreeMap::new(),
+            pending_limit: 65_536,
+        }
+    }
+}
+
+/// Why settings can't be used. A message names the key and what is accepted, never the value that was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No setting has this name.
+    #[error("audit configuration: there is no key `{key}`{}", Hint(suggestion.as_deref()))]
+    UnknownKey {
+        /// The key as it was written.
+        key: String,
+        /// The known key that it resembles most.
+        suggestion: Option<String>,
+    },
+    /// A value is of the wrong kind or out of range.
+    #[error("audit configuration: `{key}` is {found}; expected {expected}")]
+    Value {
+        /// The key as it was written.
+        key: String,
+        /// What kind of value was given.
+        found: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// A key stands twice, or outside the table `[audit]` of a file that has one.
+    #[error("audit configuration: `{key}` {problem}")]
+    Place {
+        /// The key as it was written.
+        key: String,
+        /// What is wrong with its place.
+        problem: &'static str,
+    },
+    /// The text is not TOML.
+    #[error("audit configuration: not TOML, line {line}: {message}")]
+    Syntax {
+        /// The line of the mistake, from 1.
+        line: usize,
+        /// What the parser says about it.
+        message: String,
+    },
+    /// The file can't be read.
+    #[error("audit configuration: {} can't be read", path.display())]
+    Read {
+        /// The path of the file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A setting contradicts another, or makes no sense.
+    #[error("audit configuration: `{key}` {problem}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+/// Displays the suggestion of an error.
+struct Hint<'a>(Option<&'a str>);
+
+impl std::fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |key| write!(f, "; did you mean `{key}`?"))
+    }
+}
+
+impl Config {
+    /// The default settings under those of a TOML text.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_toml`](Self::apply_toml).
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        config.apply_toml(text)?;
+        Ok(config)
+    }
+
+    /// The default settings under those of a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Read`] if the file can't be read as UTF-8, else as [`apply_toml`](Self::apply_toml).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::from_toml(&text)
+    }
+
+    /// Puts the settings of a TOML text over these; if it has a table `[audit]`, only that table counts. On an error
+    /// nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Syntax`](ConfigError::Syntax), [`UnknownKey`](ConfigError::UnknownKey), [`Value`](ConfigError::Value) and
+    /// [`Place`](ConfigError::Place).
+    pub fn apply_toml(&mut self, text: &str) -> Result<(), ConfigError> {
+        let mut config = self.clone();
+        for (key, value) in &read::table(text)? {
+            config.set(key, key, Raw::Toml(value))?;
+        }
+        *self = config;
+        Ok(())
+    }
+
+    /// Puts the settings of the process's environment over these: the variables that begin with `AUDIT_`, except
+    /// `AUDIT_TEST_..` and `AUDIT_BENCH_..`, which belong to the project's own tests. On an error nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownKey`](ConfigError::UnknownKey) and [`Value`](ConfigError::Value).
+    pub fn apply_env(&mut self) -> Result<(), ConfigError> {
+        self.apply_vars(std::env::vars_os())
+    }
+
+    /// Like [`apply_env`](Self::apply_env), with these variables in place of the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownKey`](ConfigError::UnknownKey) and [`Value`](ConfigError::Value).
+    pub fn apply_vars<K, V>(&mut self, vars: impl IntoIterator<Item = (K, V)>) -> Result<(), ConfigError>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let mut config = self.clone();
+        for (variable, value) in read::variables(vars)? {
+            let key = variable.strip_prefix(read::PREFIX).unwrap_or_default().to_ascii_lowercase();
+            config.set(&variable, &key, Raw::Text(&value))?;
+        }
+        *self = config;
+        Ok(())
+    }
+
+    /// Sets one key. `written` is the key as the user wrote it.
+    fn set(&mut self, written: &str, key: &str, raw: Raw<'_>) -> Result<(), ConfigError> {
+        match key {
+            "enabled" => self.enabled = raw.truth(written)?,
+            "log_reads" => self.log_reads = raw.truth(written)?,
+            "log_failures" => self.log_failures = raw.truth(written)?,
+            "log_migrations" => self.log_migrations = raw.truth(written)?,
+            "require_actor" => self.require_actor = raw.truth(written)?,
+            "retention_days" => self.retention_days = raw.number(written)?,
+            "archive_days" => self.archive_days = raw.number(written)?,
+            "sensitive_fields" => self.sensitive_fields = raw.list(written)?,
+            "value_patterns" => self.value_patterns = raw.truth(written)?,
+            "skip_resources" => self.skip_resources = raw.list(written)?,
+            "skip_models" if raw.is_text() => self.skip_resources = raw.list(written)?,
+            "skip_actions" => self.skip_actions = raw.list(written)?,
+            "max_value_bytes" => self.max_value_bytes = raw.number(written)?,
+            "snapshot" => self.snapshot = raw.truth(written)?,
+            "on_failure" => self.on_failure = raw.failure_policy(written)?,
+            "frameworks" => raw.frameworks(written, &mut self.frameworks)?,
+            "classifications" => self.classifications.extend(raw.classifications(written)?),
+            "pending_limit" => self.pending_limit = raw.number(written)?,
+            _ => return read::framework_variable(written, key, raw, &mut self.frameworks),
+        }
+        Ok(())
+    }
+
+    /// Checks that the settings make sense together. To be called when all sources have been applied.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if a period is longer than 365,000 days or the retention is 0, also that of an enabled
+    /// framework; if `archive_days` exceeds `retention_days`; if a limit is 0; if a name is empty.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |key: &str, problem| Err(ConfigError::Invalid { key: key.to_owned(), problem });
+        check_days("retention_days", self.retention_days)?;
+        if self.archive_days > self.retention_days {
+            return invalid(
+                "archive_days",
+                "is more than `retention_days`: nothing would be left to archive",
+            );
+        }
+        for (key, limit) in [("max_value_bytes", self.max_value_bytes), ("pending_limit", self.pending_limit)]
+        {
+            if limit == 0 {
+                return invalid(key, "is 0; it has to be at least 1");
+            }
+        }
+        for (key, names) in [
+            ("sensitive_fields", &self.sensitive_fields),
+            ("skip_resources", &self.skip_resources),
+            ("skip_actions", &self.skip_actions),
+        ] {
+            if names.iter().any(|name| !name.chars().any(char::is_alphanumeric)) {
+                return invalid(key, "has a name without any letter or digit");
+            }
+        }
+        if self.classifications.keys().any(|name| name.split('.').any(|part| part.trim().is_empty())) {
+            return invalid("classifications", "has an empty name; expected `field` or `resource.field`");
+        }
+        for framework in self.frameworks.iter() {
+            if framework.name.is_empty() {
+                return invalid("frameworks", "has an empty name");
+            }
+            if framework.enabled {
+                check_days(
+                    &format!("frameworks.{}.retention_days", framework.name),
+                    framework.retention_days,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sanitiser that these settings ask for.
+    pub fn sanitizer(&self) -> Sanitizer {
+        Sanitizer::default().with_names(&self.sensitive_fields).value_patterns(self.value_patterns)
+    }
+}
+
+fn check_days(key: &str, days: u32) -> Result<(), ConfigError> {
+    let problem = match days {
+        0 => "is 0: every entry would be deleted at once",
+        1..=MAX_DAYS => return Ok(()),
+        _ => "is more than 365000 days",
+    };
+    Err(ConfigError::Invalid { key: key.to_owned(), problem })
+}
+
+#[cfg(test)]
+mod tests;

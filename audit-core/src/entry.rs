@@ -1,0 +1,446 @@
+//! The record of one operation.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use crate::{Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Value};
+
+/// Actions that the library itself records. The set is open: any text of up to 64 characters is an action.
+pub mod action {
+    /// A row began.
+    pub const CREATE: &str = "create";
+    /// A row changed.
+    pub const UPDATE: &str = "update";
+    /// A row ended.
+    pub const DELETE: &str = "delete";
+    /// A resource was looked at.
+    pub const READ: &str = "read";
+    /// Data left the system.
+    pub const EXPORT: &str = "export";
+    /// Somebody logged in.
+    pub const LOGIN: &str = "login";
+    /// Somebody logged out.
+    pub const LOGOUT: &str = "logout";
+}
+
+/// Functional areas that are common. The set is open.
+pub mod module {
+    /// Scans of any kind.
+    pub const SCANNING: &str = "scanning";
+    /// Gathering of information.
+    pub const RECONNAISSANCE: &str = "reconnaissance";
+    /// Use of weaknesses.
+    pub const EXPLOITATION: &str = "exploitation";
+    /// Reports and exports.
+    pub const REPORTING: &str = "reporting";
+    /// Configuration and management of the system.
+    pub const ADMINISTRATION: &str = "administration";
+    /// Logins, logouts, sessions.
+    pub const AUTHENTICATION: &str = "authentication";
+    /// Accounts, profiles and roles.
+    pub const USER_MANAGEMENT: &str = "user_management";
+    /// Maintenance, backups, updates.
+    pub const SYSTEM: &str = "system";
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in the database, in JSON and on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                $(if text.eq_ignore_ascii_case($word) { return Ok(Self::$variant); })+
+                Err(Error::Format(format!(concat!("unknown ", $what, "; known are {}"), [$($word),+].join(", "))))
+            }
+        }
+    };
+}
+
+words! {
+    /// How an operation ended.
+    Status, "status" {
+        /// It was done.
+        Success = "success",
+        /// It was not done.
+        Failed = "failed",
+        /// It was done, with something to look at.
+        Warning = "warning",
+        /// Nothing was to be done; for information.
+        Info = "info",
+    }
+}
+
+words! {
+    /// How much an entry matters.
+    Severity, "severity" {
+        /// Routine.
+        Low = "low",
+        /// Worth knowing.
+        Medium = "medium",
+        /// Critical operations.
+        High = "high",
+        /// Security is at stake.
+        Critical = "critical",
+    }
+}
+
+/// The record of one operation on one resource.
+///
+/// JSON parts are kept as the text that is stored: what is hashed is what readers get, byte for byte.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// UUID v7, ordered by time within this process.
+    pub id: Uuid,
+    /// When, in UTC with microseconds.
+    pub timestamp: DateTime<Utc>,
+    /// Tenant that the operation belongs to.
+    pub tenant: Option<String>,
+    /// Who.
+    pub actor: Actor,
+    /// What was done; see [`action`].
+    pub action: Cow<'static, str>,
+    /// Functional area; see [`module`].
+    pub module: Option<String>,
+    /// To what.
+    pub resource: Resource,
+    /// How it ended.
+    pub status: Status,
+    /// How much it matters.
+    pub severity: Severity,
+    /// JSON `{"field":{"old":..,"new":..}}`; a row that begins has only `new`, one that ends only `old`.
+    pub changes: Option<String>,
+    /// Names of the fields that changed.
+    pub changed_fields: Vec<String>,
+    /// JSON of the whole row before, where snapshots are on.
+    pub old_data: Option<String>,
+    /// JSON of the whole row after, where snapshots are on.
+    pub new_data: Option<String>,
+    /// Compliance frameworks that the entry counts for.
+    pub frameworks: Vec<String>,
+    /// Classification of the data.
+    pub classification: Classification,
+    /// Whether secret fields were touched or the data is restricted.
+    pub is_sensitive: bool,
+    /// SHA-256 over the other fields; see [`Entry::digest`].
+    pub integrity_hash: Option<[u8; 32]>,
+    /// Address that the request came from.
+    pub ip_address: Option<String>,
+    /// User agent of the request.
+    pub user_agent: Option<String>,
+    /// Session of the actor.
+    pub session_id: Option<String>,
+    /// Request that the operation belongs to.
+    pub request_id: Option<String>,
+    /// JSON of the request's data, sanitised.
+    pub request_data: Option<String>,
+    /// Anything said about it; of a failed operation, the error.
+    pub details: Option<String>,
+    /// Why it was done.
+    pub reason: Option<String>,
+    /// JSON object of whatever else is known.
+    pub metadata: Option<String>,
+    /// Groups the entries of one transaction.
+    pub transaction_id: Option<String>,
+}
+
+impl Entry {
+    /// An entry that says only when, what and to what: status success, severity low.
+    pub fn new(
+        timestamp: DateTime<Utc>,
+        action: impl Into<Cow<'static, str>>,
+        resource: Resource,
+    ) -> Self {
+        Self {
+            id: new_id(timestamp),
+            timestamp,
+            tenant: None,
+            actor: Actor::system(),
+            action: action.into(),
+            module: None,
+            resource,
+            status: Status::Success,
+            severity: Severity::Low,
+            changes: None,
+            changed_fields: Vec::new(),
+            old_data: None,
+            new_data: None,
+            frameworks: Vec::new(),
+            classification: Classification::default(),
+            is_sensitive: false,
+            integrity_hash: None,
+            ip_address: None,
+            user_agent: None,
+            session_id: None,
+            request_id: None,
+            request_data: None,
+            details: None,
+            reason: None,
+            metadata: None,
+            transaction_id: None,
+        }
+    }
+
+    /// Adds what the policy and the changes of a row say.
+    #[must_use]
+    pub fn with_changes(mut self, policy: &ResourcePolicy, changes: &Changes) -> Self {
+        self.module.clone_from(&policy.module);
+        self.frameworks.clone_from(&policy.frameworks);
+        self.classification = policy.classification;
+        self.is_sensitive =
+            changes.touch_sensitive(policy) || policy.classification >= Classification::Restricted;
+        if self.is_sensitive || self.action == action::DELETE {
+            self.severity = Severity::Medium;
+        }
+        self.changed_fields = changes.field_names(policy);
+        self.changes = Some(changes.to_json(policy));
+        self
+    }
+
+    /// Adds who acts and from where. What the entry already says of tenant, reason and transaction stays.
+    #[must_use]
+    pub fn with_context(mut self, context: &AuditContext, sanitizer: &Sanitizer) -> Self {
+        self.actor = context.actor.clone();
+        self.tenant = self.tenant.or_else(|| context.tenant.clone());
+        self.ip_address = context.ip_address.map(|address| address.to_string());
+        self.user_agent = context.user_agent.as_deref().map(|text| clean(sanitizer, text));
+        self.session_id.clone_from(&context.session_id);
+        self.request_id.clone_from(&context.request_id);
+        self.request_data =
+            context.request_data.as_ref().map(|data| Value::Json(sanitizer.sanitize_json(data.clone())).to_json());
+        self.reason = self.reason.or_else(|| context.reason.as_deref().map(|text| clean(sanitizer, text)));
+        self.transaction_id = self.transaction_id.or_else(|| context.transaction_id.clone());
+        if let Some(metadata) = &context.metadata {
+            self = self.with_metadata(metadata.clone(), sanitizer);
+        }
+        self
+    }
+
+    /// Merges these members into the metadata. A member that is already there stays.
+    #[must_use]
+    pub fn with_metadata(
+        mut self,
+        metadata: serde_json::Map<String, serde_json::Value>,
+        sanitizer: &Sanitizer,
+    ) -> Self {
+        let mut all = metadata;
+        if let Some(serde_json::Value::Object(own)) =
+            self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok())
+        {
+            all.extend(own);
+        }
+        let clean = sanitizer.sanitize_json(serde_json::Value::Object(all));
+        self.metadata = Some(Value::Json(clean).to_json());
+        self
+    }
+
+    /// Makes the entry ready to be stored: texts that end up in bounded columns are cut to fit (so that an absurd user
+    /// agent or session id can't fail the operation that it came with), NUL characters, which PostgreSQL has no text
+    /// for, become U+FFFD, and the integrity hash is taken.
+    pub fn finish(&mut self) {
+        fit_cow(&mut self.action, 64);
+        fit_cow(&mut self.actor.kind, 32);
+        fit_cow(&mut self.resource.kind, 255);
+        for (text, limit) in [
+            (&mut self.tenant, 255),
+            (&mut self.actor.id, 255),
+            (&mut self.actor.name, 255),
+            (&mut self.actor.email, 320),
+            (&mut self.module, 100),
+            (&mut self.session_id, 255),
+            (&mut self.request_id, 255),
+            (&mut self.transaction_id, 64),
+            (&mut self.resource.id, crate::MAX_ID_BYTES),
+            (&mut self.resource.name, MAX_TEXT),
+            (&mut self.user_agent, MAX_TEXT),
+            (&mut self.details, MAX_TEXT),
+            (&mut self.reason, MAX_TEXT),
+        ] {
+            if let Some(text) = text {
+                fit(text, limit);
+            }
+        }
+        self.integrity_hash = Some(self.digest());
+    }
+
+    /// The changes as JSON, by field.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if the stored text isn't a JSON object, which no version of this library writes.
+    pub fn changes_json(&self) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+        self.changes.as_deref().map_or_else(
+            || Ok(serde_json::Map::new()),
+            |text| serde_json::from_str(text).map_err(|_| Error::Format("`changes` isn't a JSON object".into())),
+        )
+    }
+
+    /// The hash that detects a changed entry: SHA-256 over every field but the hash itself, each preceded by its tag
+    /// and its length in bytes, so that no two different entries have the same input; what is unknown is left out.
+    ///
+    /// It detects damage and careless edits. Whoever can write the table can also write a new hash; against that
+    /// stands the signed log over all entries.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = FieldHash(Sha256::new());
+        hash.field("id", Some(self.id.as_bytes().as_slice()));
+        hash.field("timestamp", Some(self.timestamp.timestamp_micros().to_be_bytes().as_slice()));
+        hash.text("tenant", self.tenant.as_deref());
+        hash.text("actor_type", Some(&self.actor.kind));
+        hash.text("actor_id", self.actor.id.as_deref());
+        hash.text("actor_name", self.actor.name.as_deref());
+        hash.text("actor_email", self.actor.email.as_deref());
+        hash.text("action", Some(&self.action));
+        hash.text("module", self.module.as_deref());
+        hash.text("resource_type", Some(&self.resource.kind));
+        hash.text("resource_id", self.resource.id.as_deref());
+        hash.text("resource_name", self.resource.name.as_deref());
+        hash.text("status", Some(self.status.as_str()));
+        hash.text("severity", Some(self.severity.as_str()));
+        hash.text("changes", self.changes.as_deref());
+        hash.text("changed_fields", list_json(&self.changed_fields).as_deref());
+        hash.text("old_data", self.old_data.as_deref());
+        hash.text("new_data", self.new_data.as_deref());
+        hash.text("frameworks", list_json(&self.frameworks).as_deref());
+        hash.text("classification", Some(self.classification.as_str()));
+        hash.field("is_sensitive", Some(&[u8::from(self.is_sensitive)]));
+        hash.text("ip_address", self.ip_address.as_deref());
+        hash.text("user_agent", self.user_agent.as_deref());
+        hash.text("session_id", self.session_id.as_deref());
+        hash.text("request_id", self.request_id.as_deref());
+        hash.text("request_data", self.request_data.as_deref());
+        hash.text("details", self.details.as_deref());
+        hash.text("reason", self.reason.as_deref());
+        hash.text("metadata", self.metadata.as_deref());
+        hash.text("transaction_id", self.transaction_id.as_deref());
+        hash.0.finalize().into()
+    }
+}
+
+/// Limit of free texts, in characters.
+const MAX_TEXT: usize = 16_384;
+
+/// Cuts `text` to `limit` characters, the last of which then is an ellipsis, and replaces NUL.
+fn fit(text: &mut String, limit: usize) {
+    if text.len() > limit
+        && let Some((end, _)) = text.char_indices().nth(limit)
+    {
+        let keep = text[..end].char_indices().next_back().map_or(0, |(at, _)| at);
+        text.truncate(keep);
+        text.push('\u{2026}');
+    }
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{fffd}");
+    }
+}
+
+fn fit_cow(text: &mut Cow<'static, str>, limit: usize) {
+    if text.len() > limit || text.contains('\0') {
+        fit(text.to_mut(), limit);
+    }
+}
+
+fn clean(sanitizer: &Sanitizer, text: &str) -> String {
+    sanitizer.sanitize_text(text).into_owned()
+}
+
+/// A list of names as JSON, or `None` if it is empty: how lists are stored.
+pub fn list_json(names: &[String]) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
+    let list = Value::List(names.iter().map(|name| Value::Text(name.clone())).collect());
+    Some(list.to_json())
+}
+
+/// A UUID v7 for this time, greater than every other that this process made for the same or an earlier one.
+fn new_id(timestamp: DateTime<Utc>) -> Uuid {
+    static CONTEXT: LazyLock<Mutex<ContextV7>> =
+        LazyLock::new(|| Mutex::new(ContextV7::new().with_additional_precision()));
+    // A panic elsewhere can't have left the counter in a bad state: at worst it skipped a value.
+    let context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let seconds = u64::try_from(timestamp.timestamp()).unwrap_or(0);
+    Uuid::new_v7(Timestamp::from_unix(&*context, seconds, timestamp.timestamp_subsec_nanos()))
+}
+
+struct FieldHash(Sha256);
+
+impl FieldHash {
+    fn text(&mut self, tag: &str, text: Option<&str>) {
+        self.field(tag, text.map(str::as_bytes));
+    }
+
+    fn field(&mut self, tag: &str, bytes: Option<&[u8]>) {
+        if let Some(bytes) = bytes {
+            for part in [tag.as_bytes(), bytes] {
+                self.0.update((part.len() as u64).to_be_bytes());
+                self.0.update(part);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry::new(DateTime::UNIX_EPOCH, action::CREATE, Resource::new("thing").id(1))
+    }
+
+    #[test]
+    fn ids_are_ordered_even_within_a_microsecond() {
+        let ids: Vec<_> = (0..1000).map(|_| entry().id).collect();
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn absurd_texts_are_cut_and_nul_is_replaced() {
+        let mut entry = entry();
+        entry.session_id = Some("ä".repeat(300));
+        entry.details = Some("a\0b".to_owned());
+        entry.finish();
+        let session = entry.session_id.unwrap();
+        assert_eq!(session.chars().count(), 255);
+        assert!(session.ends_with("ä…"));
+        assert_eq!(entry.details.unwrap(), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn k3_the_digest_tells_every_field_apart() {
+        let base = entry();
+        let digest = base.digest();
+        let mut moved = base.clone();
+        moved.tenant = Some("x".into());
+        assert_ne!(moved.digest(), digest);
+        let mut other = base.clone();
+        other.session_id = Some("x".into());
+        assert_ne!(other.digest(), moved.digest());
+        let mut empty = base.clone();
+        empty.reason = Some(String::new());
+        assert_ne!(empty.digest(), digest, "empty isn't unknown");
+        assert_eq!(base.digest(), digest);
+    }
+}

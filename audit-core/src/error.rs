@@ -1,0 +1,55 @@
+//! Errors of the whole system. None of them ever contains an audited value.
+
+/// Why something could not be recorded or asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
+    /// A registration names something that isn't there, or contradicts another.
+    #[error("audit registration: {0}")]
+    Registration(String),
+    /// No context says who acts, and the configuration demands one.
+    #[error(
+        "no audit context: {action} of {resource} refused, because `require_actor` is on; run the operation within `audit::scope(context, ..)`"
+    )]
+    NoActor {
+        /// The action that was refused.
+        action: String,
+        /// The resource that it was about.
+        resource: String,
+    },
+    /// The entry could not be written. The operation that it belongs to must not succeed.
+    #[error("the audit entry for {action} of {resource} could not be written: {reason}")]
+    Store {
+        /// The action of the entry.
+        action: String,
+        /// The resource of the entry.
+        resource: String,
+        /// The cause as the database named it, without values.
+        reason: String,
+        /// Whether the same operation may succeed when it is tried again.
+        retryable: bool,
+    },
+    /// The row as it was before the change is not known, so that no true entry can be made.
+    #[error(
+        "the former values of a {resource} row are not known ({reason}); the change can't be recorded"
+    )]
+    BeforeImage {
+        /// The resource.
+        resource: String,
+        /// Why they aren't known.
+        reason: &'static str,
+    },
+    /// A text does not follow the record format.
+    #[error("not in the record format: {0}")]
+    Format(String),
+}
+
+impl Error {
+    /// Whether the same operation may succeed when it is tried again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Store { retryable: true, .. })
+    }
+}

@@ -1,0 +1,38 @@
+//! Types and pure functions of the audit log: no database, no runtime, no I/O.
+//!
+//! The modules stand in the order in which data flows: a [`Value`] of a field, the description of a resource
+//! ([`Auditable`]) and the [`ResourcePolicy`] that follows from it, the [`Changes`] between two rows, the
+//! [`AuditContext`] in which they happen, the [`Entry`] that records them, the [`Sink`] that takes it.
+//!
+//! Applications use this crate through `audit-seaorm`, which re-exports it.
+
+mod auditable;
+mod change;
+mod classify;
+mod clock;
+mod compliance;
+mod config;
+mod context;
+mod entry;
+mod error;
+mod policy;
+mod resource;
+mod sanitize;
+mod sink;
+mod value;
+mod words;
+
+pub use auditable::{Auditable, FieldSpec, Operations, ResourceSpec, Tracking};
+pub use change::{Change, Changes, Diff, FieldValues, snapshot_json};
+pub use classify::{Classification, FieldKind, classify, classify_field};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use compliance::{Framework, Frameworks};
+pub use config::{Config, ConfigError, FailurePolicy};
+pub use context::{Actor, AuditContext};
+pub use entry::{Entry, Severity, Status, action, list_json, module};
+pub use error::Error;
+pub use policy::{Column, EntityOptions, FieldPolicy, ResourcePolicy};
+pub use resource::{KEY_SEPARATOR, MAX_ID_BYTES, Resource, join_key, split_key};
+pub use sanitize::{MASK, Sanitizer, sanitize_data};
+pub use sink::{MemorySink, Sink};
+pub use value::{MASKED, Value};

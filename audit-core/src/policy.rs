@@ -1,0 +1,283 @@
+//! How each field of a resource is treated: what attributes, registration and configuration come to together.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Classification, Config, Error, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer, Tracking, Value,
+    classify, classify_field,
+};
+
+/// A column as the database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Name in the database.
+    pub name: String,
+    /// Sort of its type.
+    pub kind: FieldKind,
+    /// Part of the primary key.
+    pub key: bool,
+}
+
+/// What a registration says about an entity; overrides its attributes. Fields are named by column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EntityOptions {
+    /// Name of the resource in entries.
+    pub resource: Option<String>,
+    /// Functional area.
+    pub module: Option<String>,
+    /// Compliance frameworks; none given leaves the attributes' in force.
+    pub frameworks: Vec<String>,
+    /// Classification of the resource.
+    pub classification: Option<Classification>,
+    /// Which operations make entries.
+    pub operations: Option<Operations>,
+    /// Whether entries carry the whole row before and after.
+    pub snapshot: Option<bool>,
+    /// If any: only these fields are recorded.
+    pub include: Vec<String>,
+    /// Never recorded.
+    pub exclude: Vec<String>,
+    /// That they changed is recorded; their values are not.
+    pub mask: Vec<String>,
+    /// Recorded with other changes; make no entry alone.
+    pub silent: Vec<String>,
+    /// Gives the entry its resource name.
+    pub name: Option<String>,
+}
+
+/// How one field is treated.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct FieldPolicy {
+    /// Name in entries.
+    pub name: String,
+    /// Name in the database.
+    pub column: String,
+    /// Whether the field is recorded at all.
+    pub tracked: bool,
+    /// Said to be excluded, as opposed to merely not included. If it is part of the key, ids show a digest.
+    pub excluded: bool,
+    /// Whether only the fact of a change is recorded.
+    pub masked: bool,
+    /// Whether a change of it alone makes no entry.
+    pub silent: bool,
+    /// Part of the primary key.
+    pub key: bool,
+    /// The value is a secret: the entry is flagged as sensitive.
+    pub sensitive: bool,
+    /// Classification of the field.
+    pub classification: Classification,
+}
+
+/// How a resource is treated.
+#[derive(Clone, Debug)]
+pub struct ResourcePolicy {
+    /// Name of the resource in entries.
+    pub resource: String,
+    /// Table, with its schema if it has one.
+    pub table: String,
+    /// Functional area.
+    pub module: Option<String>,
+    /// Compliance frameworks, normalised (`"PCI_DSS"`).
+    pub frameworks: Vec<String>,
+    /// Classification of the entries.
+    pub classification: Classification,
+    /// Which operations make entries.
+    pub operations: Operations,
+    /// Whether entries carry the whole row before and after.
+    pub snapshot: bool,
+    /// Index of the field that names the resource.
+    pub name_field: Option<usize>,
+    /// The fields, in the order of [`ResourceSpec::fields`].
+    pub fields: Vec<FieldPolicy>,
+    pub(crate) max_value_bytes: usize,
+    pub(crate) sanitizer: Arc<Sanitizer>,
+}
+
+impl ResourcePolicy {
+    /// Combines what the attributes say (`spec`), what the registration says (`options`) and the configuration.
+    ///
+    /// `columns` has one item for each of `spec.fields`, in their order; where there is no derive, `spec.fields` is
+    /// empty and `columns` alone counts.
+    ///
+    /// # Errors
+    /// [`Error::Registration`] if `options` names a field that isn't there or contradicts itself, or if an option
+    /// makes the field that names the resource unreadable.
+    pub fn resolve(
+        table: &str,
+        columns: &[Column],
+        spec: &ResourceSpec,
+        options: &EntityOptions,
+        config: &Config,
+        sanitizer: &Arc<Sanitizer>,
+    ) -> Result<Self, Error> {
+        let resource =
+            options.resource.clone().or(spec.resource.map(str::to_owned)).unwrap_or_else(|| table.to_owned());
+        check_names(&resource, columns, options)?;
+        let including = !options.include.is_empty()
+            || spec.fields.iter().any(|field| field.tracking == Tracking::Include);
+        let fields: Vec<_> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| {
+                let field = spec.fields.get(at).copied().unwrap_or(FieldSpec::new(""));
+                field_policy(&resource, column, &field, including, options, config, sanitizer)
+            })
+            .collect();
+        let name_field = match &options.name {
+            Some(name) => columns.iter().position(|column| column.name == *name),
+            None => spec.fields.iter().position(|field| field.name),
+        };
+        if let Some(field) = name_field.and_then(|at| fields.get(at))
+            && (!field.tracked || field.masked)
+        {
+            return Err(Error::Registration(format!(
+                "`{}` of `{resource}` can't name the resource: it is excluded or masked; choose another field or `include` it with `sensitive = false`",
+                field.column
+            )));
+        }
+        let frameworks = if options.frameworks.is_empty() {
+            spec.frameworks.iter().map(|name| crate::compliance::normalise(name)).collect()
+        } else {
+            options.frameworks.iter().map(|name| crate::compliance::normalise(name)).collect()
+        };
+        let classification = options.classification.or(spec.classification).unwrap_or_else(|| {
+            classify(fields.iter().filter(|field| field.tracked).map(|field| field.classification))
+        });
+        Ok(Self {
+            table: table.to_owned(),
+            module: options.module.clone().or(spec.module.map(str::to_owned)),
+            frameworks,
+            classification,
+            operations: options.operations.unwrap_or(spec.operations),
+            snapshot: options.snapshot.unwrap_or(spec.snapshot || config.snapshot),
+            name_field,
+            fields,
+            max_value_bytes: config.max_value_bytes,
+            sanitizer: Arc::clone(sanitizer),
+            resource,
+        })
+    }
+
+    /// What of a field's value is recorded: nothing of a masked one, no secrets inside texts and documents, and no
+    /// more than the size cap.
+    pub(crate) fn guard(&self, field: &FieldPolicy, value: Value) -> Value {
+        if field.masked {
+            return Value::Masked;
+        }
+        let value = match value {
+            Value::Text(text) => match self.sanitizer.sanitize_text(&text) {
+                std::borrow::Cow::Borrowed(_) => Value::Text(text),
+                std::borrow::Cow::Owned(clean) => Value::Text(clean),
+            },
+            Value::Json(document) => Value::Json(self.sanitizer.sanitize_json(document)),
+            Value::List(items) => {
+                Value::List(items.into_iter().map(|item| self.guard(field, item)).collect())
+            }
+            other => other,
+        };
+        if value.size_hint() <= self.max_value_bytes {
+            return value;
+        }
+        let rendering = value.to_json();
+        Value::Oversized { bytes: rendering.len(), sha256: hex(&Sha256::digest(rendering.as_bytes())) }
+    }
+
+    /// The index of the field with this column name.
+    pub fn field_of_column(&self, column: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.column == column)
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)] as char);
+        out.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+    out
+}
+
+fn check_names(resource: &str, columns: &[Column], options: &EntityOptions) -> Result<(), Error> {
+    let lists = [
+        ("include", &options.include),
+        ("exclude", &options.exclude),
+        ("mask", &options.mask),
+        ("silent", &options.silent),
+    ];
+    let named = lists
+        .iter()
+        .flat_map(|(list, names)| names.iter().map(move |name| (*list, name)))
+        .chain(options.name.iter().map(|name| ("name", name)));
+    for (list, name) in named {
+        if !columns.iter().any(|column| column.name == *name) {
+            let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+            return Err(Error::Registration(format!(
+                "`{list}` of `{resource}` names `{name}`, which isn't a column; the columns are {}",
+                known.join(", ")
+            )));
+        }
+    }
+    for name in &options.exclude {
+        for (list, names) in [("include", &options.include), ("mask", &options.mask), ("silent", &options.silent)] {
+            if names.contains(name) {
+                return Err(Error::Registration(format!(
+                    "`{name}` of `{resource}` is both in `exclude` and in `{list}`"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn field_policy(
+    resource: &str,
+    column: &Column,
+    field: &FieldSpec,
+    including: bool,
+    options: &EntityOptions,
+    config: &Config,
+    sanitizer: &Sanitizer,
+) -> FieldPolicy {
+    let named_in = |names: &[String]| names.contains(&column.name);
+    let tracking = if named_in(&options.exclude) {
+        Tracking::Exclude
+    } else if named_in(&options.mask) {
+        Tracking::Mask
+    } else if named_in(&options.include) {
+        Tracking::Include
+    } else {
+        field.tracking
+    };
+    let sensitive = field.sensitive.unwrap_or_else(|| sanitizer.is_sensitive_name(&column.name));
+    // The configuration may raise or lower a class; a secret is never less than restricted by itself.
+    let classification = config
+        .classifications
+        .get(&format!("{resource}.{}", column.name))
+        .or_else(|| config.classifications.get(&column.name))
+        .copied()
+        .or(field.classification)
+        .unwrap_or_else(|| {
+            let automatic = classify_field(&column.name, column.kind);
+            if sensitive { automatic.max(Classification::Restricted) } else { automatic }
+        });
+    FieldPolicy {
+        name: field.rename.unwrap_or(&column.name).to_owned(),
+        column: column.name.clone(),
+        tracked: match tracking {
+            Tracking::Exclude => false,
+            Tracking::Include | Tracking::Mask => true,
+            Tracking::Default => !including,
+        },
+        excluded: tracking == Tracking::Exclude,
+        masked: sensitive || tracking == Tracking::Mask,
+        silent: field.silent || named_in(&options.silent),
+        key: column.key,
+        sensitive,
+        classification,
+    }
+}
