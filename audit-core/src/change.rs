@@ -54,11 +54,15 @@ impl<'a> Diff<'a> {
             (Value::Masked, Value::Masked)
         } else {
             let (old, new) = values();
-            // A transform (`with = ..`) may map two different values to one.
+            // A transform (`with = ..`) may make two different values one, the column's scale two decimals.
             if old == new {
                 return;
             }
-            (self.policy.guard(field, old), self.policy.guard(field, new))
+            let (old, new) = (self.policy.guard(field, old), self.policy.guard(field, new));
+            if old == new && matches!(old, Value::Decimal(_)) {
+                return;
+            }
+            (old, new)
         };
         self.loud |= !field.silent;
         self.changes.push(Change { field: index, old: Some(old), new: Some(new) });

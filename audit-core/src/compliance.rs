@@ -94,7 +94,7 @@ pub struct Frameworks {
 }
 
 impl Default for Frameworks {
-    /// SOX, PCI_DSS, GDPR and HIPAA, all enabled.
+    /// SOX, `PCI_DSS`, GDPR and HIPAA, all enabled.
     fn default() -> Self {
         [Framework::sox(), Framework::pci_dss(), Framework::gdpr(), Framework::hipaa()].into_iter().collect()
     }
@@ -178,6 +178,7 @@ impl Terms {
 impl<'de> Deserialize<'de> for Framework {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
         struct Named {
             name: String,
             enabled: Option<bool>,

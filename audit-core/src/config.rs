@@ -137,7 +137,7 @@ pub struct Config {
     pub snapshot: bool,
     /// What happens to an operation whose entry can't be written. Default: [`FailurePolicy::Block`].
     pub on_failure: FailurePolicy,
-    /// The frameworks that data may be under. Default: SOX, PCI_DSS, GDPR and HIPAA, all enabled.
+    /// The frameworks that data may be under. Default: SOX, `PCI_DSS`, GDPR and HIPAA, all enabled.
     pub frameworks: Frameworks,
     /// Classifications by field (`nickname`) or by resource and field (`BankAccount.balance`), over those that
     /// attributes or [`classify_field`](crate::classify_field) give; of the two, resource and field counts.
@@ -184,7 +184,7 @@ pub enum ConfigError {
         suggestion: Option<String>,
     },
     /// A value is of the wrong kind or out of range.
-    #[error("audit configuration: `{key}` is {found}; expected {expected}")]
+    #[error("audit configuration: `{key}` can't be {found}; expected {expected}")]
     Value {
         /// The key as it was written.
         key: String,
@@ -352,13 +352,12 @@ impl Config {
                 return invalid(key, "is 0; it has to be at least 1");
             }
         }
-        for (key, names) in [
-            ("sensitive_fields", &self.sensitive_fields),
-            ("skip_resources", &self.skip_resources),
-            ("skip_actions", &self.skip_actions),
-        ] {
-            if names.iter().any(|name| !name.chars().any(char::is_alphanumeric)) {
-                return invalid(key, "has a name without any letter or digit");
+        if self.sensitive_fields.iter().any(|name| !name.chars().any(char::is_alphanumeric)) {
+            return invalid("sensitive_fields", "has a name without any letter or digit");
+        }
+        for (key, names) in [("skip_resources", &self.skip_resources), ("skip_actions", &self.skip_actions)] {
+            if names.iter().any(|name| name.trim().is_empty()) {
+                return invalid(key, "has an empty name");
             }
         }
         if self.classifications.keys().any(|name| name.split('.').any(|part| part.trim().is_empty())) {

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::{Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Value};
+use crate::{
+    Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Value,
+};
 
 /// Actions that the library itself records. The set is open: any text of up to 64 characters is an action.
 pub mod action {
@@ -170,11 +172,7 @@ pub struct Entry {
 
 impl Entry {
     /// An entry that says only when, what and to what: status success, severity low.
-    pub fn new(
-        timestamp: DateTime<Utc>,
-        action: impl Into<Cow<'static, str>>,
-        resource: Resource,
-    ) -> Self {
+    pub fn new(timestamp: DateTime<Utc>, action: impl Into<Cow<'static, str>>, resource: Resource) -> Self {
         Self {
             id: new_id(timestamp),
             timestamp,
@@ -230,8 +228,10 @@ impl Entry {
         self.user_agent = context.user_agent.as_deref().map(|text| clean(sanitizer, text));
         self.session_id.clone_from(&context.session_id);
         self.request_id.clone_from(&context.request_id);
-        self.request_data =
-            context.request_data.as_ref().map(|data| Value::Json(sanitizer.sanitize_json(data.clone())).to_json());
+        self.request_data = context
+            .request_data
+            .as_ref()
+            .map(|data| Value::Json(sanitizer.sanitize_json(data.clone())).to_json());
         self.reason = self.reason.or_else(|| context.reason.as_deref().map(|text| clean(sanitizer, text)));
         self.transaction_id = self.transaction_id.or_else(|| context.transaction_id.clone());
         if let Some(metadata) = &context.metadata {
@@ -294,7 +294,9 @@ impl Entry {
     pub fn changes_json(&self) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
         self.changes.as_deref().map_or_else(
             || Ok(serde_json::Map::new()),
-            |text| serde_json::from_str(text).map_err(|_| Error::Format("`changes` isn't a JSON object".into())),
+            |text| {
+                serde_json::from_str(text).map_err(|_| Error::Format("`changes` isn't a JSON object".into()))
+            },
         )
     }
 

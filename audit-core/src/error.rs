@@ -33,9 +33,7 @@ pub enum Error {
         retryable: bool,
     },
     /// The row as it was before the change is not known, so that no true entry can be made.
-    #[error(
-        "the former values of a {resource} row are not known ({reason}); the change can't be recorded"
-    )]
+    #[error("the former values of a {resource} row are not known ({reason}); the change can't be recorded")]
     BeforeImage {
         /// The resource.
         resource: String,

@@ -24,7 +24,7 @@ mod words;
 
 pub use auditable::{Auditable, FieldSpec, Operations, ResourceSpec, Tracking};
 pub use change::{Change, Changes, Diff, FieldValues, snapshot_json};
-pub use classify::{Classification, FieldKind, classify, classify_field};
+pub use classify::{Classification, FieldKind, ParseClassificationError, classify, classify_field};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use compliance::{Framework, Frameworks};
 pub use config::{Config, ConfigError, FailurePolicy};
@@ -35,4 +35,4 @@ pub use policy::{Column, EntityOptions, FieldPolicy, ResourcePolicy};
 pub use resource::{KEY_SEPARATOR, MAX_ID_BYTES, Resource, join_key, split_key};
 pub use sanitize::{MASK, Sanitizer, sanitize_data};
 pub use sink::{MemorySink, Sink};
-pub use value::{MASKED, Value};
+pub use value::Value;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Classification, Config, Error, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer, Tracking, Value,
-    classify, classify_field,
+    Classification, Config, Error, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer, Tracking,
+    Value, classify, classify_field,
 };
 
 /// A column as the database has it.
@@ -16,6 +16,8 @@ pub struct Column {
     pub name: String,
     /// Sort of its type.
     pub kind: FieldKind,
+    /// Digits after the point, where the column declares them.
+    pub scale: Option<u32>,
     /// Part of the primary key.
     pub key: bool,
 }
@@ -55,6 +57,8 @@ pub struct FieldPolicy {
     pub name: String,
     /// Name in the database.
     pub column: String,
+    /// Digits after the point of a decimal column.
+    pub scale: Option<u32>,
     /// Whether the field is recorded at all.
     pub tracked: bool,
     /// Said to be excluded, as opposed to merely not included. If it is part of the key, ids show a digest.
@@ -173,6 +177,7 @@ impl ResourcePolicy {
                 std::borrow::Cow::Owned(clean) => Value::Text(clean),
             },
             Value::Json(document) => Value::Json(self.sanitizer.sanitize_json(document)),
+            decimal @ Value::Decimal(_) => decimal.with_scale(field.scale.unwrap_or(0)),
             Value::List(items) => {
                 Value::List(items.into_iter().map(|item| self.guard(field, item)).collect())
             }
@@ -223,7 +228,9 @@ fn check_names(resource: &str, columns: &[Column], options: &EntityOptions) -> R
         }
     }
     for name in &options.exclude {
-        for (list, names) in [("include", &options.include), ("mask", &options.mask), ("silent", &options.silent)] {
+        for (list, names) in
+            [("include", &options.include), ("mask", &options.mask), ("silent", &options.silent)]
+        {
             if names.contains(name) {
                 return Err(Error::Registration(format!(
                     "`{name}` of `{resource}` is both in `exclude` and in `{list}`"
@@ -268,6 +275,7 @@ fn field_policy(
     FieldPolicy {
         name: field.rename.unwrap_or(&column.name).to_owned(),
         column: column.name.clone(),
+        scale: column.scale,
         tracked: match tracking {
             Tracking::Exclude => false,
             Tracking::Include | Tracking::Mask => true,

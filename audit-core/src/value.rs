@@ -7,8 +7,7 @@
 
 use std::fmt::Write as _;
 
-/// What a masked value looks like in an entry: the fact of a change is kept, the value is not.
-pub const MASKED: &str = "***";
+use crate::MASK;
 
 /// A field's value in the form in which it is recorded.
 ///
@@ -29,13 +28,15 @@ pub enum Value {
     Float32(f32),
     /// A double-precision float, written with the fewest digits that read back as the same float.
     Float64(f64),
+    /// A decimal number, written as a text with all its digits.
+    Decimal(String),
     /// Text, and everything that is recorded as text.
     Text(String),
     /// A JSON document, embedded as it is, with the keys of its objects in byte order.
     Json(serde_json::Value),
     /// An array.
     List(Vec<Value>),
-    /// A value that must not be recorded; see [`MASKED`].
+    /// A value that must not be recorded; it is written as [`MASK`].
     Masked,
     /// A value over the size cap: its length in bytes and the SHA-256 of its rendering, in hexadecimal.
     Oversized {
@@ -63,9 +64,9 @@ impl Value {
             // Writing to a String can't fail.
             Self::Int(v) => _ = write!(out, "{v}"),
             Self::Uint(v) => _ = write!(out, "{v}"),
-            Self::Float32(v) => write_float(out, f64::from(*v), &format!("{v:e}"), 6),
-            Self::Float64(v) => write_float(out, *v, &format!("{v:e}"), 15),
-            Self::Text(v) => write_text(out, v),
+            Self::Float32(v) => write_float(out, *v, f64::from(*v), 6),
+            Self::Float64(v) => write_float(out, *v, *v, 15),
+            Self::Text(v) | Self::Decimal(v) => write_text(out, v),
             Self::Json(v) => write_document(out, v),
             Self::List(items) => {
                 out.push('[');
@@ -77,7 +78,7 @@ impl Value {
                 }
                 out.push(']');
             }
-            Self::Masked => write_text(out, MASKED),
+            Self::Masked => write_text(out, MASK),
             Self::Oversized { bytes, sha256 } => {
                 _ = write!(out, r#"{{"$oversized":{{"bytes":{bytes},"sha256":"{sha256}"}}}}"#);
             }
@@ -94,16 +95,33 @@ impl Value {
     /// The value as plain text, for keys and names: text without quotes, everything else as in JSON.
     pub fn to_text(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Decimal(text) => text.clone(),
             Self::Null => String::new(),
             other => other.to_json(),
         }
     }
 
+    /// A decimal number with at least so many digits after the point; other values as they are.
+    ///
+    /// Drivers don't agree on the zeros at the end: SQLite stores `10.00` as the float 10, and PostgreSQL's driver reads
+    /// `0.00` as 0. A column that declares its scale is recorded with it, everywhere.
+    pub(crate) fn with_scale(self, scale: u32) -> Self {
+        let Self::Decimal(mut text) = self else { return self };
+        let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len());
+        let scale = usize::try_from(scale).unwrap_or(0);
+        if digits < scale {
+            if digits == 0 {
+                text.push('.');
+            }
+            text.extend(std::iter::repeat_n('0', scale - digits));
+        }
+        Self::Decimal(text)
+    }
+
     /// Length of the text or document inside, in bytes, as an estimate of what the rendering takes.
     pub(crate) fn size_hint(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
+            Self::Text(text) | Self::Decimal(text) => text.len(),
             Self::Json(document) => json_size_hint(document),
             Self::List(items) => items.iter().map(Value::size_hint).sum(),
             _ => 8,
@@ -223,34 +241,54 @@ fn write_document(out: &mut String, document: &serde_json::Value) {
     }
 }
 
-/// Appends a float as PostgreSQL prints it: shortest digits, exponent form from `10^fixed_below` upwards and below
-/// `10^-4`, two exponent digits at least. `scientific` is Rust's `{:e}` of the value in its own precision.
-/// What JSON has no number for becomes a text: `"NaN"`, `"Infinity"`, `"-Infinity"`.
-fn write_float(out: &mut String, value: f64, scientific: &str, fixed_below: i32) {
-    if value.is_nan() {
+/// Appends a float as PostgreSQL prints it: the digits that Ryu finds, exponent form from `10^fixed_below` upwards and
+/// below `10^-4`, two exponent digits at least. What JSON has no number for becomes a text: `"NaN"`, `"Infinity"`,
+/// `"-Infinity"`.
+///
+/// Rust's own formatting is as short, but between two equally short and equally near results it takes the other one.
+fn write_float<F: ryu::Float>(out: &mut String, value: F, wide: f64, fixed_below: i32) {
+    if wide.is_nan() {
         return out.push_str("\"NaN\"");
     }
-    if value.is_infinite() {
-        return out.push_str(if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
+    if wide.is_infinite() {
+        return out.push_str(if wide > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
     }
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let mut buffer = ryu::Buffer::new();
+    let printed = buffer.format_finite(value);
+    let (sign, printed) = printed.strip_prefix('-').map_or(("", printed), |rest| ("-", rest));
     out.push_str(sign);
+    if wide == 0.0 {
+        return out.push('0');
+    }
+    // `123.45`, `0.0012`, `1.5e20`: the digits, and the power of ten of the first of them.
+    let (mantissa, power) = printed.split_once('e').unwrap_or((printed, "0"));
+    let power: i32 = power.parse().unwrap_or(0);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all: String = [whole, fraction].concat();
+    let digits = all.trim_start_matches('0');
+    let skipped = all.len() - digits.len();
+    let digits = digits.trim_end_matches('0');
+    let offset = |n: usize| i32::try_from(n).unwrap_or(0);
+    let exponent = power + offset(whole.len()) - 1 - offset(skipped);
+
     if exponent < -4 || exponent >= fixed_below {
-        _ = write!(out, "{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs());
+        out.push_str(&digits[..1]);
+        if digits.len() > 1 {
+            out.push('.');
+            out.push_str(&digits[1..]);
+        }
+        _ = write!(out, "e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs());
         return;
     }
-    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
     if exponent < 0 {
         out.push_str("0.");
         out.extend(std::iter::repeat_n('0', usize::try_from(-exponent - 1).unwrap_or(0)));
-        out.push_str(&digits);
+        out.push_str(digits);
         return;
     }
     let whole = usize::try_from(exponent).unwrap_or(0) + 1;
     if digits.len() <= whole {
-        out.push_str(&digits);
+        out.push_str(digits);
         out.extend(std::iter::repeat_n('0', whole - digits.len()));
     } else {
         out.push_str(&digits[..whole]);

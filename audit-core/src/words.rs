@@ -51,7 +51,11 @@ pub(crate) fn split(name: &str) -> String {
         if begins && !words.is_empty() {
             words.push('_');
         }
-        words.extend(c.to_lowercase());
+        if c.is_ascii() {
+            words.push(c.to_ascii_lowercase());
+        } else {
+            words.extend(c.to_lowercase());
+        }
         previous = class;
     }
     words

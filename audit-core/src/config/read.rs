@@ -50,9 +50,9 @@ impl Raw<'_> {
     fn wrong<T>(self, key: &str, expected: &'static str) -> Result<T, ConfigError> {
         let found = match self {
             Self::Text("") => "empty",
-            Self::Text(_) | Self::Toml(Value::String(_)) => "another text",
+            Self::Text(_) | Self::Toml(Value::String(_)) => "this text",
             Self::Toml(Value::Integer(..0)) => "a negative number",
-            Self::Toml(Value::Integer(_)) => "another whole number",
+            Self::Toml(Value::Integer(_)) => "this whole number",
             Self::Toml(Value::Float(_)) => "a number with a fraction",
             Self::Toml(Value::Boolean(_)) => "a truth value",
             Self::Toml(Value::Datetime(_)) => "a date or time",
@@ -271,7 +271,11 @@ pub(super) fn variables<K: Into<OsString>, V: Into<OsString>>(
         let Ok(name) = name.into().into_string() else { continue };
         if name.starts_with(PREFIX) && !FOREIGN.iter().any(|foreign| name.starts_with(foreign)) {
             let Ok(value) = value.into().into_string() else {
-                return Err(ConfigError::Value { key: name, found: "not UTF-8", expected: "text" });
+                return Err(ConfigError::Value {
+                    key: name,
+                    found: "bytes other than UTF-8",
+                    expected: "text",
+                });
             };
             ours.insert(name, value);
         }

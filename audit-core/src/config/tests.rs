@@ -89,8 +89,7 @@ fn every_key_can_be_set_in_toml_and_in_the_environment() {
 
 #[test]
 fn sources_stack() {
-    let mut config = Config::default();
-    config.sensitive_fields = vec!["code".to_owned()];
+    let mut config = Config { sensitive_fields: vec!["code".to_owned()], ..Config::default() };
     config.apply_toml("retention_days = 10\nclassifications = {a = 'public', b = 'public'}").unwrap();
     config
         .apply_toml("[audit]\narchive_days = 5\nclassifications = {b = 'internal'}\n[other]\nx = 1")
@@ -119,23 +118,23 @@ fn errors_name_the_key_and_what_is_accepted() {
         ("retension_days = 1", &["`retension_days`", "did you mean `retention_days`?"][..]),
         ("qqqqqqqqqqqqqq = 1", &["there is no key `qqqqqqqqqqqqqq`"]),
         ("skip_models = []", &["`skip_models`", "did you mean `skip_"]),
-        ("enabled = 'yes'", &["`enabled` is another text", "`true` or `false`"]),
-        ("retention_days = -1", &["`retention_days` is a negative number", "0 to 4294967295"]),
-        ("retention_days = 4294967296", &["another whole number"]),
+        ("enabled = 'yes'", &["`enabled` can't be this text", "`true` or `false`"]),
+        ("retention_days = -1", &["`retention_days` can't be a negative number", "0 to 4294967295"]),
+        ("retention_days = 4294967296", &["this whole number"]),
         ("retention_days = 1.5", &["a number with a fraction"]),
         ("sensitive_fields = 'a'", &["`sensitive_fields`", "a list of texts"]),
         ("sensitive_fields = [1]", &["`sensitive_fields[]`"]),
         ("on_failure = 'outbox'", &["`on_failure`", "`block` or `best_effort`"]),
         ("on_failure = 1979-05-27", &["a date or time"]),
         ("classifications = {a = 'secret'}", &["`classifications.a`", "`top_secret`"]),
-        ("classifications = []", &["`classifications` is a list", "a table"]),
-        ("frameworks = true", &["`frameworks` is a truth value", "a table by name, or a list"]),
+        ("classifications = []", &["`classifications` can't be a list", "a table"]),
+        ("frameworks = true", &["`frameworks` can't be a truth value", "a table by name, or a list"]),
         ("frameworks.SOX = 1", &["`frameworks.SOX`", "a table with"]),
         ("frameworks.SOX.days = 1", &["`frameworks.SOX.days`"]),
         ("frameworks.SOX.retention = 1", &["did you mean `frameworks.SOX.retention_days`?"]),
         ("frameworks.SOX.enabled = 3", &["`frameworks.SOX.enabled`"]),
         ("[frameworks.sox]\n[frameworks.SOX]", &["stands twice"]),
-        ("audit = 3", &["`audit` is another whole number", "a table"]),
+        ("audit = 3", &["`audit` can't be this whole number", "a table"]),
         ("enabled = true\n[audit]", &["`enabled` has to stand in the table [audit]"]),
         ("enabled = true\nx = [", &["not TOML, line 2"]),
     ] {
@@ -146,9 +145,9 @@ fn errors_name_the_key_and_what_is_accepted() {
     }
     for (key, value, parts) in [
         ("AUDIT_RETENSION_DAYS", "1", &["`AUDIT_RETENSION_DAYS`", "`AUDIT_RETENTION_DAYS`"][..]),
-        ("AUDIT_ENABLED", "", &["`AUDIT_ENABLED` is empty", "also 1, 0, yes, no"]),
+        ("AUDIT_ENABLED", "", &["`AUDIT_ENABLED` can't be empty", "also 1, 0, yes, no"]),
         ("AUDIT_ENABLED", "hunter2", &["`AUDIT_ENABLED`"]),
-        ("AUDIT_ARCHIVE_DAYS", "hunter2", &["`AUDIT_ARCHIVE_DAYS` is another text", "a whole number"]),
+        ("AUDIT_ARCHIVE_DAYS", "hunter2", &["`AUDIT_ARCHIVE_DAYS` can't be this text", "a whole number"]),
         ("AUDIT_CLASSIFICATIONS", "hunter2", &["`AUDIT_CLASSIFICATIONS`", "field=class"]),
         ("AUDIT_FRAMEWORKS_PCI_DSS_RETENTION", "1", &["`AUDIT_FRAMEWORKS_PCI_DSS_RETENTION_DAYS`"]),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "hunter2", &["`AUDIT_FRAMEWORKS_SOX_ENABLED`"]),
@@ -175,6 +174,7 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(with(|c| c.max_value_bytes = 0).contains("`max_value_bytes`"));
     assert!(with(|c| c.pending_limit = 0).contains("`pending_limit`"));
     assert!(with(|c| c.sensitive_fields.push("--".to_owned())).contains("`sensitive_fields`"));
+    assert!(with(|c| c.skip_actions.push(" ".to_owned())).contains("`skip_actions`"));
     assert!(with(|c| c.frameworks.entry("").enabled = true).contains("`frameworks`"));
     assert!(
         with(|c| c.frameworks.entry("SOX").retention_days = 0).contains("`frameworks.SOX.retention_days`")
@@ -209,7 +209,7 @@ fn a_variable_that_is_no_text_is_an_error_only_if_it_is_ours() {
     let mut config = Config::default();
     config.apply_vars([(OsString::from("OTHER"), bad()), (bad(), bad())]).unwrap();
     let error = config.apply_vars([(OsString::from("AUDIT_ENABLED"), bad())]).unwrap_err();
-    assert!(error.to_string().contains("`AUDIT_ENABLED` is not UTF-8"));
+    assert!(error.to_string().contains("`AUDIT_ENABLED` can't be bytes other"));
 }
 
 proptest! {

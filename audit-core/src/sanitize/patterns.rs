@@ -17,7 +17,7 @@ const ROUNDS: usize = 6;
 /// The longest name before `=` that is looked at, in bytes.
 const MAX_NAME: usize = 64;
 /// How far an `@` may be from the end of what should have been the authority of a URL, in bytes.
-const MAX_STRAY: usize = 256;
+const MAX_STRAY: usize = 128;
 
 /// The text without its secrets; borrowed if it has none.
 pub(super) fn mask<'a>(text: &'a str, is_sensitive: &impl Fn(&str) -> bool) -> Cow<'a, str> {
@@ -225,13 +225,12 @@ fn in_header(bytes: &[u8], at: usize) -> bool {
     let between =
         before.iter().rev().take_while(|b| matches!(b, b' ' | b'"' | b'\'' | b'\\' | b':' | b'=')).count();
     let before = before.get(..before.len() - between).unwrap_or_default();
-    between > 0
-        && before.len().checked_sub(NAME.len()).is_some_and(|from| before[from..].eq_ignore_ascii_case(NAME))
+    between > 0 && before.last_chunk().is_some_and(|word: &[u8; NAME.len()]| word.eq_ignore_ascii_case(NAME))
 }
 
 /// Whether the word after a scheme is a token rather than a word of a language: bearer bonds, basic training.
 fn is_token(scheme: Scheme, token: &str) -> bool {
-    let any = |test: fn(&u8) -> bool| token.as_bytes().iter().any(|b| test(b));
+    let any = |test: fn(&u8) -> bool| token.as_bytes().iter().any(test);
     let digit = any(u8::is_ascii_digit);
     let lower = any(u8::is_ascii_lowercase);
     let inner_upper = token.bytes().skip(1).any(|b| b.is_ascii_uppercase());

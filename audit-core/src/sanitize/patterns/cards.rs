@@ -154,7 +154,7 @@ fn luhn(digits: &[u8]) -> bool {
             (_, value) => value * 2 - 9,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// Whether what stands around makes the number part of something that is no card.

@@ -1,0 +1,263 @@
+//! The audit of an application: configuration, audited entities, clock and destination in one handle.
+
+use std::any::TypeId;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+
+use audit_core::{
+    AuditContext, Clock, Config, EntityOptions, Entry, Error, Resource, Sanitizer, Sink, SystemClock,
+};
+use sea_orm::{DatabaseConnection, EntityTrait};
+use tokio::task::JoinHandle;
+
+use crate::registry::{Declared, Registry, Selection};
+use crate::scope::{self, Scope};
+
+/// The audit of an application. Cheap to clone.
+///
+/// Without one, everything that derives `Auditable` or carries `#[audited]` is recorded under the default
+/// configuration. To say more, build one at start-up and [`install`](Self::install) it:
+///
+/// ```
+/// # fn main() -> Result<(), audit_seaorm::Error> {
+/// use audit_seaorm::{Audit, Config};
+/// let mut config = Config::default();
+/// config.require_actor = true;
+/// Audit::builder().config(config).build()?.install()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Audit(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    sanitizer: Arc<Sanitizer>,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    sink: Option<Arc<dyn Sink>>,
+    store: Option<DatabaseConnection>,
+    deferred: Mutex<Vec<JoinHandle<()>>>,
+}
+
+static INSTALLED: OnceLock<Audit> = OnceLock::new();
+static DEFAULT: LazyLock<Audit> = LazyLock::new(|| {
+    let (config, sanitizer) = (Config::default(), Arc::new(Sanitizer::default()));
+    let registry = Registry::build(&Selection::default(), &config, &sanitizer, false).unwrap_or_default();
+    Audit::assemble(config, sanitizer, registry, AuditBuilder::default())
+});
+
+impl Audit {
+    /// Starts the description of an audit.
+    pub fn builder() -> AuditBuilder {
+        AuditBuilder::default()
+    }
+
+    /// The audit in force: that of the current scope, else the installed one, else the default.
+    pub fn current() -> Self {
+        Scope::audit().unwrap_or_else(|| INSTALLED.get().unwrap_or_else(|| &DEFAULT).clone())
+    }
+
+    /// Makes this the audit of the whole process.
+    ///
+    /// # Errors
+    /// [`Error::Registration`] if one has been installed already.
+    pub fn install(self) -> Result<(), Error> {
+        INSTALLED.set(self).map_err(|_| {
+            Error::Registration("an audit is installed already; install one, once, at start-up".into())
+        })
+    }
+
+    /// Runs `future` under this audit, keeping the context: for tests, and for programs with several audits.
+    pub fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        let audit = self.clone();
+        Scope::enter(|scope| scope.audit = Some(audit), future)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The audited entities.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The sanitiser, with the configured names.
+    pub fn sanitizer(&self) -> &Sanitizer {
+        &self.0.sanitizer
+    }
+
+    /// Waits for the entries that had to be written apart from a transaction; see [`AuditBuilder::store`]. Call it
+    /// before the process ends.
+    pub async fn flush(&self) {
+        loop {
+            let next = self.0.deferred.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(task) = next else { return };
+            if task.await.is_err() {
+                tracing::error!("a deferred audit entry was lost: its task was cancelled or panicked");
+            }
+        }
+    }
+
+    /// An entry of this moment in the current context.
+    ///
+    /// # Errors
+    /// [`Error::NoActor`] if there is no context and the configuration demands one.
+    pub(crate) fn entry(&self, action: &'static str, resource: Resource) -> Result<Entry, Error> {
+        let context = self.context(action, &resource.kind)?;
+        Ok(Entry::new(self.0.clock.now(), action, resource).with_context(&context, &self.0.sanitizer))
+    }
+
+    /// The context in force, or the system's where that is allowed.
+    pub(crate) fn context(&self, action: &str, resource: &str) -> Result<Arc<AuditContext>, Error> {
+        static SYSTEM: LazyLock<Arc<AuditContext>> = LazyLock::new(|| Arc::new(AuditContext::system()));
+        match scope::try_current() {
+            Some(context) => Ok(context),
+            None if self.0.config.require_actor => {
+                Err(Error::NoActor { action: action.to_owned(), resource: resource.to_owned() })
+            }
+            None => Ok(Arc::clone(&SYSTEM)),
+        }
+    }
+
+    /// Whether operations of this sort are recorded at all right now.
+    pub(crate) fn records(&self, action: &str) -> bool {
+        self.0.config.enabled
+            && !Scope::is_suspended()
+            && !self.0.config.skip_actions.iter().any(|skipped| skipped.eq_ignore_ascii_case(action))
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn sink(&self) -> Option<&Arc<dyn Sink>> {
+        self.0.sink.as_ref()
+    }
+
+    pub(crate) fn own_store(&self) -> Option<&DatabaseConnection> {
+        self.0.store.as_ref()
+    }
+
+    /// Keeps a task that writes an entry apart from the caller's transaction, for [`flush`](Self::flush).
+    pub(crate) fn defer(&self, task: JoinHandle<()>) {
+        let mut deferred = self.0.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        deferred.retain(|task| !task.is_finished());
+        deferred.push(task);
+    }
+
+    fn assemble(
+        config: Config,
+        sanitizer: Arc<Sanitizer>,
+        registry: Registry,
+        builder: AuditBuilder,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            sanitizer,
+            registry,
+            clock: builder.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            sink: builder.sink,
+            store: builder.store,
+            deferred: Mutex::default(),
+        }))
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("registry", &self.0.registry).finish_non_exhaustive()
+    }
+}
+
+/// The description of an [`Audit`].
+#[derive(Debug, Default)]
+#[must_use = "nothing is audited by a builder; call `build`"]
+pub struct AuditBuilder {
+    selection: Selection,
+    config: Option<Config>,
+    clock: Option<Arc<dyn Clock>>,
+    sink: Option<Arc<dyn Sink>>,
+    store: Option<DatabaseConnection>,
+}
+
+impl AuditBuilder {
+    /// Sets the configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Registers the entities of a module and everything below it, such as `"my_app::entities::finance"`.
+    ///
+    /// As soon as one module is registered, entities outside the registered ones are no longer audited, unless they
+    /// are [registered](Self::register) by themselves. Without any, all are. A trailing `*`, a crate's name with dashes
+    /// and `crate::` are understood.
+    pub fn register_module(mut self, path: impl Into<String>) -> Self {
+        self.selection.modules.push(path.into());
+        self
+    }
+
+    /// Registers one entity; it needs no derive. What is said here overrides its attributes.
+    ///
+    /// Hooks see only entities whose `ActiveModelBehavior` carries `#[audited]`.
+    pub fn register<E>(mut self, options: EntityOptions) -> Self
+    where
+        E: EntityTrait,
+        E::Model: 'static,
+    {
+        self.selection.registered.push((Declared::of_entity::<E>(), options));
+        self
+    }
+
+    /// Leaves an entity out.
+    pub fn exclude<E: EntityTrait>(mut self) -> Self {
+        self.selection.excluded.push(TypeId::of::<E>());
+        self
+    }
+
+    /// Audits everything that is announced, except the resources or tables with these names.
+    pub fn audit_everything_except<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.selection.modules.clear();
+        self.selection.excluded_names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the clock.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sends entries to this sink instead of the table `audit_log`.
+    pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
+        self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Gives the audit a connection of its own. Entries about failed operations are written over it, so that they
+    /// survive the rollback of the operation's transaction.
+    pub fn store(mut self, connection: DatabaseConnection) -> Self {
+        self.store = Some(connection);
+        self
+    }
+
+    /// Checks the description and makes the audit.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting, [`Error::Registration`] for a module without entities, a column that isn't
+    /// there, two tables with one resource name, or attributes that contradict each other.
+    pub fn build(mut self) -> Result<Audit, Error> {
+        let config = self.config.take().unwrap_or_default();
+        config.validate()?;
+        let sanitizer = Arc::new(config.sanitizer());
+        let registry = Registry::build(&self.selection, &config, &sanitizer, true)?;
+        Ok(Audit::assemble(config, sanitizer, registry, self))
+    }
+}

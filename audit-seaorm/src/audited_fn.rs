@@ -1,0 +1,160 @@
+//! What `#[audit_action]` runs around a function.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use audit_core::{Entry, Error};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+
+use crate::Audit;
+pub use crate::log::Operation;
+use crate::store::to_db_err;
+
+/// Records what a function did. `error`: what it failed with.
+///
+/// A success is recorded over `db`, so that it shares the fate of the function's transaction; without `db`, over the
+/// audit's own connection. A failure is recorded apart from the transaction, which is about to be rolled back: over the
+/// audit's own connection, in a task of its own as long as the transaction is open.
+///
+/// # Errors
+/// As [`Operation::log`]; [`Error::Store`] if there is no connection to write over.
+pub async fn record<C: ConnectionTrait>(
+    operation: Operation,
+    db: Option<&C>,
+    error: Option<String>,
+) -> Result<(), Error> {
+    let audit = Audit::current();
+    let failed = error.is_some();
+    if failed && !audit.config().log_failures {
+        return Ok(());
+    }
+    let operation = match error {
+        Some(error) => operation.failed(error),
+        None => operation,
+    };
+    let Some(entry) = operation.entry(&audit)? else { return Ok(()) };
+    let in_transaction = typeid::of::<C>() == typeid::of::<DatabaseTransaction>();
+    match (db, audit.own_store()) {
+        (Some(_), Some(_)) if failed && in_transaction => {
+            defer(&audit, entry);
+            Ok(())
+        }
+        (_, Some(store)) if failed || db.is_none() => audit.write(store, vec![entry]).await,
+        (Some(db), _) => {
+            if failed && in_transaction {
+                tracing::warn!(
+                    action = %entry.action,
+                    "a failure is recorded within the failing transaction, and lost with it; give the audit a connection of its own by `AuditBuilder::store`"
+                );
+            }
+            audit.write(db, vec![entry]).await
+        }
+        (None, _) if audit.sink().is_some() => {
+            audit.write(&sea_orm::DatabaseConnection::default(), vec![entry]).await
+        }
+        (None, _) => Err(Error::Store {
+            action: entry.action.into_owned(),
+            resource: entry.resource.kind.into_owned(),
+            reason: "there is no connection: name one by `#[audit_action(db = ..)]` or give the audit its own by `AuditBuilder::store`".to_owned(),
+            retryable: false,
+        }),
+    }
+}
+
+/// Writes the entry over the audit's own connection as soon as that is possible. On SQLite that is after the caller's
+/// transaction has ended; waiting for it here would wait for ourselves.
+fn defer(audit: &Audit, entry: Entry) {
+    const PATIENCE: u32 = 20;
+    let task_audit = audit.clone();
+    let task = tokio::spawn(async move {
+        let Some(store) = task_audit.own_store() else { return };
+        for attempt in 1..=PATIENCE {
+            match task_audit.write(store, vec![entry.clone()]).await {
+                Ok(()) => return,
+                Err(error) if error.is_retryable() && attempt < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50) * attempt).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the entry of a failed operation is lost");
+                    return;
+                }
+            }
+        }
+    });
+    audit.defer(task);
+}
+
+/// The outcome of a function, seen through a reference.
+#[derive(Debug)]
+pub struct Outcome<'a, T>(pub &'a T);
+
+/// Outcomes that may be errors; first choice of method resolution.
+pub trait ResultOutcome {
+    /// The error's text, if it is one.
+    fn error(&self) -> Option<String>;
+}
+
+impl<T, E: Display> ResultOutcome for &Outcome<'_, Result<T, E>> {
+    fn error(&self) -> Option<String> {
+        self.0.as_ref().err().map(ToString::to_string)
+    }
+}
+
+/// Results whose errors have no text, and other outcomes.
+pub trait OtherOutcome {
+    /// None: it is a success.
+    fn error(&self) -> Option<String>;
+}
+
+impl<T> OtherOutcome for Outcome<'_, T> {
+    fn error(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A function's outcome that could not be recorded.
+#[derive(Debug, Default)]
+pub struct Unrecorded<T>(PhantomData<T>);
+
+impl<T> Unrecorded<T> {
+    /// For functions that return a `T`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Functions whose error can say that the audit failed; first choice of method resolution.
+pub trait FailUnrecorded<R> {
+    /// The outcome that takes the place of a success that couldn't be recorded.
+    fn convert(&self, error: Error, outcome: &R) -> Option<R>;
+}
+
+impl<T, E: From<DbErr>> FailUnrecorded<Result<T, E>> for &Unrecorded<Result<T, E>> {
+    fn convert(&self, error: Error, outcome: &Result<T, E>) -> Option<Result<T, E>> {
+        if outcome.is_err() {
+            tracing::error!(%error, "a failed action could not be recorded");
+            return None;
+        }
+        Some(Err(E::from(to_db_err(&error))))
+    }
+}
+
+/// Functions whose outcome has no place for it.
+pub trait LogUnrecorded<R> {
+    /// None: the outcome stands; the loss is logged.
+    fn convert(&self, error: Error, outcome: &R) -> Option<R>;
+}
+
+impl<T> LogUnrecorded<T> for Unrecorded<T> {
+    fn convert(&self, error: Error, _outcome: &T) -> Option<T> {
+        tracing::error!(%error, "an action could not be recorded, and its error type can't say so (it needs `From<DbErr>`)");
+        None
+    }
+}
+
+/// The connection behind whatever an expression gave.
+pub fn borrow<C: ConnectionTrait>(connection: &C) -> &C {
+    connection
+}

@@ -1,0 +1,219 @@
+//! The table `audit_log`: one row for each entry.
+
+use audit_core::{Actor, Classification, Entry, Error, Resource, list_json};
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::entity::prelude::*;
+
+/// An entry as it is stored. JSON columns hold the very text that was hashed.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "audit_log")]
+pub struct Model {
+    /// UUID v7.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// Assigned by the database as the entry is written. The entries of one row are in the order of their changes,
+    /// whatever the clocks of several application servers say. Gaps mean nothing.
+    #[sea_orm(unique)]
+    pub seq: i64,
+    /// When, in UTC with microseconds.
+    pub timestamp: ChronoDateTimeUtc,
+    /// Tenant that the operation belongs to.
+    pub tenant: Option<String>,
+    /// Id of the actor.
+    pub actor_id: Option<String>,
+    /// Sort of actor.
+    pub actor_type: String,
+    /// Name of the actor.
+    pub actor_name: Option<String>,
+    /// E-mail address of the actor.
+    pub actor_email: Option<String>,
+    /// What was done.
+    pub action: String,
+    /// Functional area.
+    pub module: Option<String>,
+    /// Type of the resource.
+    pub resource_type: String,
+    /// Id of the resource.
+    pub resource_id: Option<String>,
+    /// Name of the resource.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub resource_name: Option<String>,
+    /// `success`, `failed`, `warning`, `info`.
+    pub status: String,
+    /// `low`, `medium`, `high`, `critical`.
+    pub severity: String,
+    /// JSON `{"field":{"old":..,"new":..}}`.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub changes: Option<String>,
+    /// JSON list of the fields that changed.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub changed_fields: Option<String>,
+    /// JSON of the row before.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub old_data: Option<String>,
+    /// JSON of the row after.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub new_data: Option<String>,
+    /// JSON list of compliance frameworks.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub frameworks: Option<String>,
+    /// `public` .. `top_secret`.
+    pub classification: String,
+    /// Whether secret fields were touched or the data is restricted.
+    pub is_sensitive: bool,
+    /// SHA-256 over the other columns; see [`Entry::digest`].
+    pub integrity_hash: Option<Vec<u8>>,
+    /// Address that the request came from.
+    pub ip_address: Option<String>,
+    /// User agent of the request.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub user_agent: Option<String>,
+    /// Session of the actor.
+    pub session_id: Option<String>,
+    /// Request that the operation belongs to.
+    pub request_id: Option<String>,
+    /// JSON of the request's data, sanitised.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub request_data: Option<String>,
+    /// Anything said about it; of a failed operation, the error.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub details: Option<String>,
+    /// Why it was done.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub reason: Option<String>,
+    /// JSON object of whatever else is known.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub metadata: Option<String>,
+    /// Groups the entries of one transaction.
+    pub transaction_id: Option<String>,
+}
+
+/// The audit tables stand apart: entries outlive what they are about, so there are no foreign keys.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl From<&Entry> for ActiveModel {
+    fn from(entry: &Entry) -> Self {
+        let entry = entry.clone();
+        Self {
+            id: Set(entry.id),
+            seq: NotSet,
+            timestamp: Set(entry.timestamp),
+            tenant: Set(entry.tenant),
+            actor_id: Set(entry.actor.id),
+            actor_type: Set(entry.actor.kind.into_owned()),
+            actor_name: Set(entry.actor.name),
+            actor_email: Set(entry.actor.email),
+            action: Set(entry.action.into_owned()),
+            module: Set(entry.module),
+            resource_type: Set(entry.resource.kind.into_owned()),
+            resource_id: Set(entry.resource.id),
+            resource_name: Set(entry.resource.name),
+            status: Set(entry.status.as_str().to_owned()),
+            severity: Set(entry.severity.as_str().to_owned()),
+            changes: Set(entry.changes),
+            changed_fields: Set(list_json(&entry.changed_fields)),
+            old_data: Set(entry.old_data),
+            new_data: Set(entry.new_data),
+            frameworks: Set(list_json(&entry.frameworks)),
+            classification: Set(entry.classification.as_str().to_owned()),
+            is_sensitive: Set(entry.is_sensitive),
+            integrity_hash: Set(entry.integrity_hash.map(|hash| hash.to_vec())),
+            ip_address: Set(entry.ip_address),
+            user_agent: Set(entry.user_agent),
+            session_id: Set(entry.session_id),
+            request_id: Set(entry.request_id),
+            request_data: Set(entry.request_data),
+            details: Set(entry.details),
+            reason: Set(entry.reason),
+            metadata: Set(entry.metadata),
+            transaction_id: Set(entry.transaction_id),
+        }
+    }
+}
+
+impl TryFrom<Model> for Entry {
+    type Error = Error;
+
+    /// Reads an entry back.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if a column holds what no version of this library writes.
+    fn try_from(row: Model) -> Result<Self, Error> {
+        let mut entry = Self::new(
+            row.timestamp,
+            row.action,
+            Resource { kind: row.resource_type.into(), id: row.resource_id, name: row.resource_name },
+        );
+        entry.id = row.id;
+        entry.tenant = row.tenant;
+        entry.actor = Actor {
+            kind: row.actor_type.into(),
+            id: row.actor_id,
+            name: row.actor_name,
+            email: row.actor_email,
+        };
+        entry.module = row.module;
+        entry.status = row.status.parse()?;
+        entry.severity = row.severity.parse()?;
+        entry.changes = row.changes;
+        entry.changed_fields = parse_list("changed_fields", row.changed_fields.as_deref())?;
+        entry.old_data = row.old_data;
+        entry.new_data = row.new_data;
+        entry.frameworks = parse_list("frameworks", row.frameworks.as_deref())?;
+        entry.classification = row
+            .classification
+            .parse::<Classification>()
+            .map_err(|_| Error::Format("`classification` is unknown".into()))?;
+        entry.is_sensitive = row.is_sensitive;
+        entry.integrity_hash = match row.integrity_hash {
+            None => None,
+            Some(hash) => {
+                Some(hash.try_into().map_err(|_| Error::Format("`integrity_hash` hasn't 32 bytes".into()))?)
+            }
+        };
+        entry.ip_address = row.ip_address;
+        entry.user_agent = row.user_agent;
+        entry.session_id = row.session_id;
+        entry.request_id = row.request_id;
+        entry.request_data = row.request_data;
+        entry.details = row.details;
+        entry.reason = row.reason;
+        entry.metadata = row.metadata;
+        entry.transaction_id = row.transaction_id;
+        Ok(entry)
+    }
+}
+
+fn parse_list(column: &str, text: Option<&str>) -> Result<Vec<String>, Error> {
+    text.map_or_else(
+        || Ok(Vec::new()),
+        |text| {
+            serde_json::from_str(text)
+                .map_err(|_| Error::Format(format!("`{column}` isn't a JSON list of texts")))
+        },
+    )
+}
+
+impl Model {
+    /// The changes as JSON, by field: `{"price": {"old": "19.99", "new": "24.99"}}`. Empty if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if the column isn't a JSON object.
+    pub fn changes_json(&self) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+        self.changes.as_deref().map_or_else(
+            || Ok(serde_json::Map::new()),
+            |text| {
+                serde_json::from_str(text).map_err(|_| Error::Format("`changes` isn't a JSON object".into()))
+            },
+        )
+    }
+
+    /// Whether the entry still is what its hash was made of. `None` if it has none.
+    pub fn hash_matches(&self) -> Option<bool> {
+        let stored = self.integrity_hash.clone()?;
+        Some(Entry::try_from(self.clone()).is_ok_and(|entry| entry.digest().as_slice() == stored))
+    }
+}

@@ -1,0 +1,3 @@
+//! SeaORM entities of the audit tables.
+
+pub mod audit_log;

@@ -1,0 +1,82 @@
+//! Audit log for SeaORM: who changed which field from what to what.
+//!
+//! Derive [`Auditable`] on a model, put [`audited`] on its `ActiveModelBehavior`, create the table with
+//! `audit-migration`, and run your code within [`scope`]:
+//!
+//! ```
+//! mod account {
+//!     use audit_seaorm::prelude::*;
+//!     use sea_orm::entity::prelude::*;
+//!
+//!     #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Auditable)]
+//!     #[sea_orm(table_name = "account")]
+//!     pub struct Model {
+//!         #[sea_orm(primary_key)]
+//!         pub id: i64,
+//!         pub balance: Decimal,
+//!         #[audit(exclude)]
+//!         pub cached_total: Decimal,
+//!     }
+//!
+//!     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+//!     pub enum Relation {}
+//!
+//!     #[audited]
+//!     impl ActiveModelBehavior for ActiveModel {}
+//! }
+//! ```
+//!
+//! # What is captured
+//! Every save and delete that SeaORM sends through an active model: `insert`, `update`, `save`, `delete`,
+//! `Model::delete`, `update_without_returning`, graphs of active models and their junction tables. The old values are
+//! read from the database, so they are true even if the model in memory is stale.
+//!
+//! # What is not
+//! Hooks don't see `insert_many`, `update_many`, `delete_many`, `Entity::insert/update/delete`, raw SQL, what foreign
+//! keys cascade to, and `ActiveModelTrait::update_without_returning` called through generic code. Outside of a
+//! transaction another writer may come in between the reading of the old values and the write.
+//!
+//! # Guarantees
+//! With the default policy a save whose entry can't be written fails, with an error that [`is_audit_error`] knows;
+//! within a transaction both commit together or not at all. Values that are excluded, masked or sensitive are never
+//! written anywhere.
+
+mod audit;
+#[doc(hidden)]
+pub mod audited_fn;
+pub mod capture;
+pub mod entity;
+#[doc(hidden)]
+pub mod field;
+mod log;
+pub mod prelude;
+mod query;
+mod registry;
+mod scope;
+mod store;
+mod task;
+pub mod testing;
+
+pub use audit::{Audit, AuditBuilder};
+pub use audit_core::*;
+pub use audit_derive::{Auditable, audit_action, audited};
+pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
+pub use query::{LogFilter, get_audit_logs};
+pub use registry::{Audited, Registry};
+pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
+pub use store::is_audit_error;
+pub use task::AuditTask;
+
+/// What the macros' code refers to. Not part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use audit_core::{
+        Auditable, Classification, Diff, FieldSpec, FieldValues, Operations, ResourceSpec, Severity,
+        Tracking, Value,
+    };
+    pub use {async_trait, inventory, sea_orm};
+
+    pub use crate::capture::hooks::{self, UserHooks};
+    pub use crate::registry::{Declaration, Declared};
+    pub use crate::{Operation, audited_fn as action, field};
+}

@@ -1,0 +1,428 @@
+//! Which entities are audited, and how.
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use audit_core::{
+    Auditable, Column, Config, Diff, EntityOptions, Error, FieldKind, FieldValues, ResourcePolicy,
+    ResourceSpec, Sanitizer,
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ColumnType, EntityTrait, IdenStatic, Iterable, ModelTrait,
+    PrimaryKeyToColumn,
+};
+
+use crate::capture::render;
+
+/// What `#[derive(Auditable)]` and `#[audited]` announce at link time.
+#[derive(Debug)]
+pub struct Declaration {
+    module_path: &'static str,
+    declare: fn() -> Declared,
+}
+
+impl Declaration {
+    /// An entity that lives in the module with this path.
+    pub const fn new(module_path: &'static str, declare: fn() -> Declared) -> Self {
+        Self { module_path, declare }
+    }
+}
+
+inventory::collect!(Declaration);
+
+type DiffFn = fn(&dyn Any, &dyn Any, &mut Diff<'_>);
+type ValuesFn = fn(&dyn Any, &mut FieldValues<'_>);
+
+/// An entity as its types describe it.
+#[derive(Clone)]
+pub struct Declared {
+    entity: TypeId,
+    table: String,
+    columns: Vec<Column>,
+    spec: &'static ResourceSpec,
+    derived: bool,
+    diff: DiffFn,
+    values: ValuesFn,
+}
+
+impl Declared {
+    /// An entity whose model derives [`Auditable`]; `columns` belong to the fields of its description.
+    pub fn derived<M>(columns: &[<M::Entity as EntityTrait>::Column]) -> Self
+    where
+        M: ModelTrait + Auditable + 'static,
+    {
+        Self {
+            columns: columns.iter().map(|column| describe_column::<M::Entity>(*column)).collect(),
+            spec: M::RESOURCE,
+            derived: true,
+            diff: |old, new, diff| {
+                if let (Some(old), Some(new)) = (old.downcast_ref::<M>(), new.downcast_ref::<M>()) {
+                    old.diff(new, diff);
+                }
+            },
+            values: |row, values| {
+                if let Some(row) = row.downcast_ref::<M>() {
+                    row.values(values);
+                }
+            },
+            ..Self::of_entity::<M::Entity>()
+        }
+    }
+
+    /// An entity whose active model has the hooks, by SeaORM's description of it.
+    pub fn hooked<A>() -> Self
+    where
+        A: ActiveModelTrait,
+        <A::Entity as EntityTrait>::Model: 'static,
+    {
+        Self::of_entity::<A::Entity>()
+    }
+
+    pub(crate) fn of_entity<E>() -> Self
+    where
+        E: EntityTrait,
+        E::Model: 'static,
+    {
+        let entity = E::default();
+        let table = match entity.schema_name() {
+            Some(schema) => format!("{schema}.{}", entity.table_name()),
+            None => entity.table_name().to_owned(),
+        };
+        Self {
+            entity: TypeId::of::<E>(),
+            table,
+            columns: E::Column::iter().map(describe_column::<E>).collect(),
+            spec: &ResourceSpec::EMPTY,
+            derived: false,
+            diff: |old, new, diff| {
+                if let (Some(old), Some(new)) = (old.downcast_ref::<E::Model>(), new.downcast_ref()) {
+                    diff_by_columns(old, new, diff);
+                }
+            },
+            values: |row, values| {
+                if let Some(row) = row.downcast_ref::<E::Model>() {
+                    for (index, column) in E::Column::iter().enumerate() {
+                        values.field(index, || render::value(row.get(column)));
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn diff_by_columns<M: ModelTrait>(old: &M, new: &M, diff: &mut Diff<'_>) {
+    for (index, column) in <M::Entity as EntityTrait>::Column::iter().enumerate() {
+        let (old, new) = (old.get(column), new.get(column));
+        diff.field(
+            index,
+            || render::same(&old, &new),
+            || (render::value(old.clone()), render::value(new.clone())),
+        );
+    }
+}
+
+fn describe_column<E: EntityTrait>(column: E::Column) -> Column {
+    Column {
+        name: column.as_str().to_owned(),
+        kind: kind_of(column.def().get_column_type()),
+        scale: match column.def().get_column_type() {
+            ColumnType::Decimal(Some((_, scale))) | ColumnType::Money(Some((_, scale))) => Some(*scale),
+            _ => None,
+        },
+        key: E::PrimaryKey::iter().any(|key| key.into_column().as_str() == column.as_str()),
+    }
+}
+
+fn kind_of(column_type: &ColumnType) -> FieldKind {
+    match column_type {
+        ColumnType::Char(_) | ColumnType::String(_) | ColumnType::Text | ColumnType::Enum { .. } => {
+            FieldKind::Text
+        }
+        ColumnType::TinyInteger
+        | ColumnType::SmallInteger
+        | ColumnType::Integer
+        | ColumnType::BigInteger
+        | ColumnType::TinyUnsigned
+        | ColumnType::SmallUnsigned
+        | ColumnType::Unsigned
+        | ColumnType::BigUnsigned
+        | ColumnType::Float
+        | ColumnType::Double => FieldKind::Number,
+        ColumnType::Decimal(_) | ColumnType::Money(_) => FieldKind::Money,
+        ColumnType::DateTime
+        | ColumnType::Timestamp
+        | ColumnType::TimestampWithTimeZone
+        | ColumnType::Time
+        | ColumnType::Date
+        | ColumnType::Year
+        | ColumnType::Interval(..) => FieldKind::Time,
+        ColumnType::Binary(_) | ColumnType::VarBinary(_) | ColumnType::Blob => FieldKind::Binary,
+        ColumnType::Boolean => FieldKind::Boolean,
+        ColumnType::Json | ColumnType::JsonBinary => FieldKind::Json,
+        ColumnType::Uuid => FieldKind::Uuid,
+        ColumnType::Cidr | ColumnType::Inet | ColumnType::MacAddr => FieldKind::Network,
+        _ => FieldKind::Other,
+    }
+}
+
+impl fmt::Debug for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Declared")
+            .field("table", &self.table)
+            .field("derived", &self.derived)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An audited entity: how its rows are treated, compared and read.
+#[derive(Debug)]
+pub struct Audited {
+    pub(crate) policy: ResourcePolicy,
+    declared: Declared,
+}
+
+impl Audited {
+    /// How the entity's fields are treated.
+    pub fn policy(&self) -> &ResourcePolicy {
+        &self.policy
+    }
+
+    pub(crate) fn diff<M: 'static>(&self, old: &M, new: &M, diff: &mut Diff<'_>) {
+        (self.declared.diff)(old, new, diff);
+    }
+
+    pub(crate) fn values<M: 'static>(&self, row: &M, values: &mut FieldValues<'_>) {
+        (self.declared.values)(row, values);
+    }
+}
+
+/// What the builder was told, before it is checked.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    pub(crate) modules: Vec<String>,
+    pub(crate) registered: Vec<(Declared, EntityOptions)>,
+    pub(crate) excluded: Vec<TypeId>,
+    pub(crate) excluded_names: Vec<String>,
+}
+
+/// The audited entities of an application.
+#[derive(Debug, Default)]
+pub struct Registry {
+    entities: HashMap<TypeId, Result<Arc<Audited>, String>>,
+    left_out: Vec<String>,
+}
+
+impl Registry {
+    /// Resolves the selection against everything that was announced at link time.
+    ///
+    /// `strict`: the first mistake is the result. Otherwise a mistake is kept with its entity, and comes up when the
+    /// entity is written to; that is for the audit that counts where nothing was built.
+    pub(crate) fn build(
+        selection: &Selection,
+        config: &Config,
+        sanitizer: &Arc<Sanitizer>,
+        strict: bool,
+    ) -> Result<Self, Error> {
+        let announced = announced();
+        check_modules(&selection.modules, &announced)?;
+        let mut chosen: Vec<(Declared, EntityOptions)> = Vec::new();
+        let mut left_out = Vec::new();
+        for (path, declared) in &announced {
+            let wanted = selection.modules.is_empty()
+                || selection.modules.iter().any(|module| module_matches(module, path));
+            if selection.registered.iter().any(|(registered, _)| registered.entity == declared.entity) {
+                continue;
+            }
+            if wanted {
+                chosen.push((declared.clone(), EntityOptions::default()))
+            } else {
+                left_out.push(declared.table.clone())
+            }
+        }
+        for (registered, options) in &selection.registered {
+            // What the derive knows is kept; the registration only adds to it.
+            let declared =
+                announced.iter().map(|(_, declared)| declared).find(|d| d.entity == registered.entity);
+            chosen.push((declared.unwrap_or(registered).clone(), options.clone()));
+        }
+
+        let mut entities = HashMap::new();
+        let mut tables_by_resource: HashMap<String, String> = HashMap::new();
+        let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
+        unmatched.extend(config.skip_resources.iter().map(String::as_str));
+        for (declared, options) in chosen {
+            let entity = declared.entity;
+            if selection.excluded.contains(&entity) || declared.spec.skip.is_some() {
+                left_out.push(declared.table.clone());
+                continue;
+            }
+            let audited = ResourcePolicy::resolve(
+                &declared.table,
+                &declared.columns,
+                declared.spec,
+                &options,
+                config,
+                sanitizer,
+            )
+            .and_then(|policy| one_table_each(policy, &mut tables_by_resource));
+            let policy = match audited {
+                Ok(policy) => policy,
+                Err(error) if strict => return Err(error),
+                Err(error) => {
+                    entities.insert(entity, Err(error.to_string()));
+                    continue;
+                }
+            };
+            let named = |name: &str| name == policy.resource || name == policy.table;
+            let skipped =
+                selection.excluded_names.iter().chain(&config.skip_resources).any(|name| named(name));
+            unmatched.retain(|name| !named(name));
+            if skipped {
+                left_out.push(policy.table);
+            } else {
+                entities.insert(entity, Ok(Arc::new(Audited { policy, declared })));
+            }
+        }
+        if strict && let Some(name) = unmatched.first() {
+            tracing::warn!(resource = %name, "an excluded or skipped resource is none of the announced entities");
+        }
+        left_out.sort();
+        Ok(Self { entities, left_out })
+    }
+
+    /// How this entity is audited, or `None` if it isn't.
+    ///
+    /// # Errors
+    /// [`Error::Registration`] if the entity's attributes contradict each other and no builder has said so before.
+    pub fn get<E: EntityTrait>(&self) -> Result<Option<&Arc<Audited>>, Error> {
+        match self.entities.get(&TypeId::of::<E>()) {
+            None => Ok(None),
+            Some(Ok(audited)) => Ok(Some(audited)),
+            Some(Err(message)) => Err(Error::Registration(message.clone())),
+        }
+    }
+
+    /// The policies of all audited entities, ordered by resource.
+    pub fn policies(&self) -> Vec<&ResourcePolicy> {
+        let mut all: Vec<_> =
+            self.entities.values().filter_map(|audited| audited.as_ref().ok()).map(|a| &a.policy).collect();
+        all.sort_by(|a, b| a.resource.cmp(&b.resource));
+        all
+    }
+
+    /// Tables of announced entities that are not audited: excluded, waived, or outside the registered modules.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+}
+
+/// Everything announced at link time: one item for each entity, the derive's where there are two.
+fn announced() -> Vec<(&'static str, Declared)> {
+    let mut all: Vec<(&'static str, Declared)> = Vec::new();
+    for declaration in inventory::iter::<Declaration> {
+        let declared = (declaration.declare)();
+        match all.iter_mut().find(|(_, known)| known.entity == declared.entity) {
+            Some(known) if declared.derived && !known.1.derived => {
+                *known = (declaration.module_path, declared)
+            }
+            Some(_) => {}
+            None => all.push((declaration.module_path, declared)),
+        }
+    }
+    all.sort_by(|a, b| (a.0, &a.1.table).cmp(&(b.0, &b.1.table)));
+    all
+}
+
+/// Two entities may share a table (as SeaORM's own test suite does), but one name for two tables would mix two trails.
+fn one_table_each(
+    policy: ResourcePolicy,
+    tables: &mut HashMap<String, String>,
+) -> Result<ResourcePolicy, Error> {
+    match tables.insert(policy.resource.clone(), policy.table.clone()) {
+        Some(other) if other != policy.table => Err(Error::Registration(format!(
+            "the tables `{other}` and `{}` have the same resource name `{}`; give one of them another by `#[audit(resource = \"..\")]`",
+            policy.table, policy.resource
+        ))),
+        _ => Ok(policy),
+    }
+}
+
+/// Whether an entity in the module `path` belongs to the prefix that `register_module` was given.
+///
+/// As in SeaORM's own entity registry a crate's name may have dashes and a trailing `*` is allowed. Beyond it, a
+/// prefix without `*` ends at a segment (`app::fin` isn't `app::finance`), and `crate::` stands for any one crate.
+fn module_matches(prefix: &str, path: &str) -> bool {
+    let (prefix, open) = prefix.strip_suffix('*').map_or((prefix, false), |prefix| (prefix, true));
+    let prefix = prefix.trim_end_matches(':');
+    let (first, rest) = prefix.split_once("::").map_or((prefix, None), |(first, rest)| (first, Some(rest)));
+    let (path_first, path_rest) =
+        path.split_once("::").map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let open = open && !prefix.is_empty();
+    let starts = |path: &str, prefix: &str| {
+        path.strip_prefix(prefix).is_some_and(|tail| open || tail.is_empty() || tail.starts_with("::"))
+    };
+    let crate_matches = match rest {
+        // `my_ap*` may end inside the crate's name.
+        None if first != "crate" => return starts(path, &first.replace('-', "_")),
+        _ => first == "crate" || first.replace('-', "_") == path_first,
+    };
+    crate_matches && rest.is_none_or(|rest| path_rest.is_some_and(|path| starts(path, rest)))
+}
+
+fn check_modules(modules: &[String], announced: &[(&'static str, Declared)]) -> Result<(), Error> {
+    for module in modules {
+        let mut paths =
+            announced.iter().map(|(path, _)| *path).filter(|path| module_matches(module, path)).peekable();
+        if paths.peek().is_none() {
+            let known: BTreeSet<_> = announced.iter().map(|(path, _)| *path).collect();
+            return Err(Error::Registration(format!(
+                "no entity with `#[derive(Auditable)]` or `#[audited]` lives in `{module}`; such entities are in: {}",
+                if known.is_empty() {
+                    "(none)".to_owned()
+                } else {
+                    known.into_iter().collect::<Vec<_>>().join(", ")
+                }
+            )));
+        }
+        if module.starts_with("crate::") || module == "crate" {
+            let crates: BTreeSet<_> = paths.map(|path| path.split("::").next().unwrap_or(path)).collect();
+            if crates.len() > 1 {
+                return Err(Error::Registration(format!(
+                    "`{module}` fits entities of several crates ({}); write the crate's name instead of `crate`",
+                    crates.into_iter().collect::<Vec<_>>().join(", ")
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::module_matches;
+
+    #[test]
+    fn c3_module_prefixes_end_at_segments_unless_starred() {
+        for (prefix, path, expected) in [
+            ("my_app::entities", "my_app::entities::account", true),
+            ("my_app::entities", "my_app::entities", true),
+            ("my_app::ent", "my_app::entities::account", false),
+            ("my_app::ent*", "my_app::entities::account", true),
+            ("my_app::entities::*", "my_app::entities::account", true),
+            ("my_app", "my_app::entities", true),
+            ("my-app", "my_app::entities", true),
+            ("my-app::*", "my_app::entities", true),
+            ("my_ap", "my_app::entities", false),
+            ("my_ap*", "my_app::entities", true),
+            ("crate::entities", "my_app::entities::account", true),
+            ("crate::entities", "my_app::other", false),
+            ("crate::*", "my_app::other", true),
+            ("crate", "my_app::other", true),
+            ("other::entities", "my_app::entities", false),
+        ] {
+            assert_eq!(module_matches(prefix, path), expected, "{prefix} on {path}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The context that follows the task.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use audit_core::AuditContext;
+use tokio::task::JoinHandle;
+
+use crate::Audit;
+use crate::capture::pending::BeforeImages;
+
+tokio::task_local! {
+    static SCOPE: Scope;
+}
+
+/// What is in force in a task: who acts, under which audit, and whether capture rests.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    /// Unique within the process: tells apart operations that run at the same time.
+    pub(crate) id: u64,
+    pub(crate) audit: Option<Audit>,
+    pub(crate) context: Option<Arc<AuditContext>>,
+    pub(crate) suspended: bool,
+}
+
+impl Scope {
+    fn empty() -> Self {
+        Self { id: 0, audit: None, context: None, suspended: false }
+    }
+
+    pub(crate) fn current() -> Option<Self> {
+        SCOPE.try_with(Clone::clone).ok()
+    }
+
+    /// Id of the current scope without cloning it.
+    pub(crate) fn current_id() -> Option<u64> {
+        SCOPE.try_with(|scope| scope.id).ok()
+    }
+
+    /// Whether capture rests in this task.
+    pub(crate) fn is_suspended() -> bool {
+        SCOPE.try_with(|scope| scope.suspended).unwrap_or(false)
+    }
+
+    pub(crate) fn audit() -> Option<Audit> {
+        SCOPE.try_with(|scope| scope.audit.clone()).ok().flatten()
+    }
+
+    /// Runs `future` in a scope that differs from the current one by `change`.
+    pub(crate) fn enter<F: Future>(
+        change: impl FnOnce(&mut Self),
+        future: F,
+    ) -> impl Future<Output = F::Output> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut scope = Self::current().unwrap_or_else(Self::empty);
+        change(&mut scope);
+        scope.id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let end = End(scope.id);
+        SCOPE.scope(scope, async move {
+            let _end = end;
+            future.await
+        })
+    }
+}
+
+/// The end of a scope, also by cancellation or panic.
+struct End(u64);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        BeforeImages::of_process().end_scope(self.0);
+    }
+}
+
+/// Runs `future` in this context: every entry made in it carries the context's actor, tenant and request.
+///
+/// Scopes nest. The inner one replaces the outer one's context as a whole, and when it ends, however it ends, the
+/// outer one counts again; to keep parts of it, start from [`current`]. The context is bound to the future, not to a
+/// thread: tasks that run at the same time don't see each other's. A task made by `tokio::spawn` starts without a
+/// context; use [`spawn`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use audit_seaorm::{AuditContext, current, scope};
+/// scope(AuditContext::user("ann").tenant("acme"), async {
+///     assert_eq!(current().actor.id.as_deref(), Some("ann"));
+///     scope(current().reason("correction"), async {
+///         assert_eq!(current().tenant.as_deref(), Some("acme"));
+///     }).await;
+///     assert_eq!(current().reason, None);
+/// }).await;
+/// # }
+/// ```
+pub fn scope<F: Future>(context: AuditContext, future: F) -> impl Future<Output = F::Output> {
+    Scope::enter(|scope| scope.context = Some(Arc::new(context)), future)
+}
+
+/// A copy of the context in force; of the system actor if there is none.
+pub fn current() -> AuditContext {
+    try_current().map_or_else(AuditContext::system, |context| AuditContext::clone(&context))
+}
+
+/// The context in force, if there is one.
+pub fn try_current() -> Option<Arc<AuditContext>> {
+    SCOPE.try_with(|scope| scope.context.clone()).ok().flatten()
+}
+
+/// `tokio::spawn` that carries the current context into the new task.
+///
+/// # Panics
+/// Outside of a tokio runtime, as `tokio::spawn` does.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(Scope::enter(|_| (), future))
+}
+
+/// `tokio::task::spawn_blocking` that carries the current context into the closure.
+///
+/// # Panics
+/// Outside of a tokio runtime, as tokio's own function does.
+pub fn spawn_blocking<F, T>(work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let scope = Scope::current().unwrap_or_else(Scope::empty);
+    tokio::task::spawn_blocking(move || SCOPE.sync_scope(scope, work))
+}
+
+/// Runs `future` without capture: for data changes that are no business operations, such as seeding or a data
+/// migration outside of SeaORM's migrator, which isn't logged anyway.
+pub fn suspended<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    Scope::enter(|scope| scope.suspended = true, future)
+}

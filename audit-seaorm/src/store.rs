@@ -1,0 +1,132 @@
+//! Writing entries to the table.
+
+use audit_core::{Entry, Error, FailurePolicy};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait};
+
+use crate::Audit;
+use crate::entity::audit_log;
+
+/// Entries in one INSERT: 31 parameters each, and SQLite takes 32,766.
+const BATCH: usize = 500;
+
+impl Audit {
+    /// Finishes and writes the entries of one operation over `db`, so that they share its fate.
+    ///
+    /// # Errors
+    /// [`Error::Store`] under the default policy. Under [`FailurePolicy::BestEffort`] the loss is logged and counts
+    /// as done.
+    pub(crate) async fn write<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        mut entries: Vec<Entry>,
+    ) -> Result<(), Error> {
+        entries.iter_mut().for_each(Entry::finish);
+        if let Some(sink) = self.sink() {
+            return self.tolerate(sink.record(&entries).await, &entries);
+        }
+        let best_effort = self.config().on_failure == FailurePolicy::BestEffort;
+        // A failed statement would poison PostgreSQL's transaction, and the business write with it.
+        let savepoint = best_effort
+            && db.get_database_backend() == DbBackend::Postgres
+            && typeid::of::<C>() == typeid::of::<DatabaseTransaction>();
+        if savepoint {
+            db.execute_unprepared("SAVEPOINT audit_entry")
+                .await
+                .map_err(|error| store_error(&entries, &error))?;
+        }
+        let written = insert(db, &entries).await;
+        if savepoint {
+            let end = if written.is_ok() { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" };
+            db.execute_unprepared(&format!("{end} audit_entry"))
+                .await
+                .map_err(|error| store_error(&entries, &error))?;
+        }
+        self.tolerate(written.map_err(|error| store_error(&entries, &error)), &entries)
+    }
+
+    fn tolerate(&self, result: Result<(), Error>, entries: &[Entry]) -> Result<(), Error> {
+        match result {
+            Err(error) if self.config().on_failure == FailurePolicy::BestEffort => {
+                tracing::error!(%error, lost = entries.len(), "audit entries lost; the policy is best effort");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry]) -> Result<(), DbErr> {
+    for batch in entries.chunks(BATCH) {
+        audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from))
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+fn store_error(entries: &[Entry], error: &DbErr) -> Error {
+    let (action, resource) = entries
+        .first()
+        .map_or_else(Default::default, |entry| (entry.action.to_string(), entry.resource.kind.to_string()));
+    Error::Store { action, resource, reason: describe(error).to_owned(), retryable: is_retryable(error) }
+}
+
+/// What a database said, without anything that may contain a value: databases quote values in the messages of
+/// constraint and type errors. So the message is not passed on; its cause is, where it is a known one.
+pub(crate) fn describe(error: &DbErr) -> &'static str {
+    const CAUSES: &[(&[&str], &str)] = &[
+        (
+            &["no such table", "does not exist", "doesn't exist"],
+            "the table `audit_log` or one of its columns doesn't exist; run the audit migrations",
+        ),
+        (&["append-only"], "the audit tables are append-only"),
+        (&["current transaction is aborted"], "the transaction has failed before"),
+        (
+            &["database is locked", "database table is locked", "Lock wait timeout"],
+            "a lock could not be had in time",
+        ),
+        (&["eadlock"], "it was the victim of a deadlock"),
+        (&["could not serialize"], "a concurrent transaction got in between"),
+        (&["read-only", "readonly", "read only"], "the database is read-only"),
+        (&["disk is full", "No space left", "disk full", "is full"], "the database's disk is full"),
+        (
+            &["ermission denied", "denied to user", "command denied"],
+            "the database user may not insert into `audit_log`",
+        ),
+        (
+            &["packet bigger", "too big", "too large", "max_allowed_packet"],
+            "it is larger than the database takes",
+        ),
+        (&["imed out", "imeout"], "it took too long"),
+    ];
+    if matches!(error, DbErr::ConnectionAcquire(_)) {
+        return "no connection could be had from the pool";
+    }
+    let text = error.to_string();
+    let known = CAUSES.iter().find(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
+    match (known, error) {
+        (Some((_, cause)), _) => cause,
+        (None, DbErr::Conn(_)) => "the connection failed",
+        (None, _) => "the database refused it",
+    }
+}
+
+fn is_retryable(error: &DbErr) -> bool {
+    let text = error.to_string();
+    matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
+        || ["deadlock", "could not serialize", "database is locked", "Lock wait timeout"]
+            .iter()
+            .any(|sign| text.contains(sign))
+}
+
+/// SeaORM's hooks fail with its own error. The message stays; what kind it was, [`is_audit_error`] tells.
+pub(crate) fn to_db_err(error: &Error) -> DbErr {
+    DbErr::Custom(format!("{PREFIX}{error}"))
+}
+
+const PREFIX: &str = "audit: ";
+
+/// Whether a SeaORM error means that an operation was refused or undone because it couldn't be recorded.
+pub fn is_audit_error(error: &DbErr) -> bool {
+    matches!(error, DbErr::Custom(text) if text.starts_with(PREFIX))
+}

@@ -1,0 +1,9 @@
+//! The suite: one binary, a module per subject. Test names begin with the row of the feature list they show.
+
+mod chinook;
+mod concurrency;
+mod fixtures;
+mod harness;
+mod hooks;
+mod migration;
+mod values;

@@ -1,0 +1,42 @@
+//! Options without the value they need, with one they don't take, or with one of the wrong sort.
+
+use audit_seaorm::Auditable;
+
+mod missing {
+    #[derive(super::Auditable)]
+    #[audit]
+    #[audit()]
+    #[audit = "finance"]
+    #[audit(resource, module, frameworks, classification, on, crate)]
+    pub struct Model {
+        pub id: i64,
+    }
+}
+
+mod wrong {
+    #[derive(super::Auditable)]
+    #[audit(resource = "", module = 5, frameworks = "SOX", classification = "top secret", on = "create")]
+    #[audit(reads = true, snapshot(true), crate = 7)]
+    pub struct Model {
+        pub id: i64,
+    }
+}
+
+mod lists {
+    #[derive(super::Auditable)]
+    #[audit(frameworks("SOX", GDPR, "", "SOX", 5), on(create, insert, create, "read"))]
+    pub struct Model {
+        pub id: i64,
+    }
+}
+
+mod empty {
+    #[derive(super::Auditable)]
+    #[audit(frameworks(), on())]
+    #[audit(resource = "a" module = "b")]
+    pub struct Model {
+        pub id: i64,
+    }
+}
+
+fn main() {}
