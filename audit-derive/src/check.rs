@@ -12,6 +12,7 @@ pub(crate) fn check(model: &Model, ctxt: &mut Ctxt) {
         check_field(&field.said, ctxt);
     }
     check_one_name(&model.fields, ctxt);
+    check_name_is_recorded(&model.fields, ctxt);
     check_renames(model, ctxt);
 }
 
@@ -95,6 +96,24 @@ fn check_one_name(fields: &[Field], ctxt: &mut Ctxt) {
                 first.ident, field.ident
             ),
         );
+    }
+}
+
+/// What isn't recorded can't name the resource either.
+fn check_name_is_recorded(fields: &[Field], ctxt: &mut Ctxt) {
+    let Some(included) = fields.iter().find(|field| field.said.include) else { return };
+    for field in fields.iter().filter(|field| !field.said.include && !field.said.exclude && !field.said.mask)
+    {
+        if let Some(name) = &field.said.name {
+            ctxt.error(
+                name,
+                format!(
+                    "`{}` names the resource, but isn't recorded, because `{}` has `include`; \
+                     write `include, name`",
+                    field.ident, included.ident
+                ),
+            );
+        }
     }
 }
 

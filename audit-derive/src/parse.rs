@@ -21,7 +21,9 @@ pub(crate) fn options(
     mut read: impl FnMut(&Ident, bool, ParseStream<'_>, &mut Ctxt) -> syn::Result<()>,
 ) {
     list(tokens, ctxt, |input, ctxt| {
-        let key = Ident::parse_any(input)?;
+        let key = Ident::parse_any(input).map_err(|error| {
+            syn::Error::new(error.span(), format!("expected an option; accepted: {}", words::list(accepted)))
+        })?;
         let name = key.to_string();
         if !accepted.contains(&name.as_str()) {
             return Err(syn::Error::new(key.span(), unknown(&name)));

@@ -69,9 +69,9 @@ impl Audit {
     }
 
     /// Runs `future` under this audit, keeping the context: for tests, and for programs with several audits.
-    pub fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+    pub fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let audit = self.clone();
-        Scope::enter(|scope| scope.audit = Some(audit), future)
+        Scope::enter(move |scope| scope.audit = Some(audit), future)
     }
 
     /// The configuration.

@@ -47,20 +47,32 @@ impl Scope {
         SCOPE.try_with(|scope| scope.audit.clone()).ok().flatten()
     }
 
-    /// Runs `future` in a scope that differs from the current one by `change`.
+    /// Runs `future` in a scope that differs by `change` from the one in which it is first polled: scopes nest as the
+    /// futures do, whatever the order in which those were made.
     pub(crate) fn enter<F: Future>(
         change: impl FnOnce(&mut Self),
         future: F,
     ) -> impl Future<Output = F::Output> {
+        // Boxed here: each async function that a future passes through holds it twice, and scopes nest.
+        let future = Box::pin(future);
+        async move {
+            let mut scope = Self::current().unwrap_or_else(Self::empty);
+            change(&mut scope);
+            scope.run(future).await
+        }
+    }
+
+    /// Runs `future` in this scope, under a new id.
+    async fn run<F: Future>(mut self, future: F) -> F::Output {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mut scope = Self::current().unwrap_or_else(Self::empty);
-        change(&mut scope);
-        scope.id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let end = End(scope.id);
-        SCOPE.scope(scope, async move {
-            let _end = end;
-            future.await
-        })
+        self.id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let end = End(self.id);
+        SCOPE
+            .scope(self, async move {
+                let _end = end;
+                future.await
+            })
+            .await
     }
 }
 
@@ -115,7 +127,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    tokio::spawn(Scope::enter(|_| (), future))
+    // Taken now: the new task has no scope of its own to start from.
+    let scope = Scope::current().unwrap_or_else(Scope::empty);
+    tokio::spawn(scope.run(Box::pin(future)))
 }
 
 /// `tokio::task::spawn_blocking` that carries the current context into the closure.

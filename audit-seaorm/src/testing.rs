@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::Deref;
 
-use audit_core::{Actor, AuditContext, Entry, MemorySink};
+use audit_core::{Actor, Entry, MemorySink};
 
 use crate::scope::{current, scope};
 use crate::{Audit, AuditBuilder};
@@ -46,13 +46,14 @@ pub async fn capture_with<F: Future>(audit: AuditBuilder, future: F) -> (F::Outp
 
 /// Runs `future` as this actor, keeping the rest of the context.
 pub fn acting_as<F: Future>(actor: Actor, future: F) -> impl Future<Output = F::Output> {
-    scope(current().actor(actor), future)
+    let future = Box::pin(future);
+    async move { scope(current().actor(actor), future).await }
 }
 
 /// Runs `future` for this tenant, keeping the rest of the context.
 pub fn in_tenant<F: Future>(tenant: impl ToString, future: F) -> impl Future<Output = F::Output> {
-    let context: AuditContext = current().tenant(tenant);
-    scope(context, future)
+    let (tenant, future) = (tenant.to_string(), Box::pin(future));
+    async move { scope(current().tenant(tenant), future).await }
 }
 
 /// Entries that were captured, in the order in which they were made.

@@ -15,9 +15,9 @@ use existing_app::entities::{
 use existing_app::load::{self, Data, Mode, TABLES};
 use sea_orm::prelude::{Date, Decimal};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IdenStatic, IntoActiveModel,
-    Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, Set, TransactionSession,
-    TransactionTrait,
+    ActiveModelTrait, ColumnDef, ColumnTrait, ColumnType, ConnectionTrait, DbErr, EntityTrait, IdenStatic,
+    IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, Set,
+    TransactionSession, TransactionTrait, Value,
 };
 use serde_json::{Map, Value as Json};
 
@@ -271,13 +271,26 @@ async fn table<E: EntityTrait>(t: &TestDb, audit: &Audit) -> Result<(String, BTr
             let value = if policy.fields[field].masked {
                 Json::from(MASK)
             } else {
-                serde_json::from_str(&render::value(model.get(column)).to_json()).expect("JSON")
+                let value = render::value(with_scale(model.get(column), &column.def()));
+                serde_json::from_str(&value.to_json()).expect("JSON")
             };
             (policy.fields[field].name.clone(), value)
         });
         rows.insert(id, row.collect());
     }
     Ok((policy.resource.clone(), rows))
+}
+
+/// A decimal with as many digits behind the point as its column has: SQLite hands out `1.5` of a `1.50`, and PostgreSQL's
+/// driver `0` of a `0.00`.
+fn with_scale(value: Value, column: &ColumnDef) -> Value {
+    match (value, column.get_column_type()) {
+        (Value::Decimal(Some(mut decimal)), ColumnType::Decimal(Some((_, scale)))) => {
+            decimal.rescale(decimal.scale().max(*scale));
+            decimal.into()
+        }
+        (value, _) => value,
+    }
 }
 
 fn differences(log: &Tables, stored: &Tables) -> Vec<String> {

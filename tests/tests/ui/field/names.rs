@@ -27,4 +27,14 @@ pub struct Model {
     pub shown: i64,
 }
 
+mod not_recorded {
+    #[derive(super::Auditable)]
+    pub struct Model {
+        #[audit(include)]
+        pub id: i64,
+        #[audit(name)]
+        pub title: String,
+    }
+}
+
 fn main() {}

@@ -1,0 +1,316 @@
+//! Operations that no row change shows: logged by hand, by attribute, by background jobs.
+
+use audit_seaorm::{
+    Actor, Audit, AuditContext, AuditTask, Classification, Config, Error, Operation, Resource, Severity,
+    Status, audit_action, log_action, log_audit_event, log_failure, log_manually, log_operation, scope,
+    suspended,
+};
+use audit_tests::db_test;
+use sea_orm::{
+    ActiveModelTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, TransactionTrait,
+};
+use serde_json::json;
+
+use crate::fixtures::{account, changes, create_table, entries, only_entry, set_balance};
+
+db_test!(c9_an_operation_is_logged_with_everything_said_about_it, async |t| {
+    let context = AuditContext::user(1)
+        .tenant("acme")
+        .ip("192.0.2.7")
+        .user_agent("curl")
+        .session_id("s")
+        .request_id("r");
+    let operation = Operation::new("transfer", "BankTransfer")
+        .id("a-b")
+        .name("Transfer from A to B")
+        .module("finance")
+        .old_data(json!({"from_balance": 1000.5, "same": 1, "password": "x"}))
+        .new_data(json!({"from_balance": 900.5, "same": 1, "password": "y", "fee": null}))
+        .framework("SOX")
+        .classification(Classification::Confidential)
+        .sensitive(true)
+        .severity(Severity::High)
+        .status(Status::Warning)
+        .details("over the limit")
+        .reason("by order")
+        .with("department", "treasury");
+    scope(context, log_operation(&t.db, operation)).await.unwrap();
+    let entry = only_entry(t).await;
+    assert_eq!(
+        changes(&entry),
+        json!({"from_balance": {"old": 1000.5, "new": 900.5}, "fee": {"new": null}}),
+        "both passwords were the same three stars before they were compared"
+    );
+    assert_eq!(entry.changed_fields.as_deref(), Some(r#"["fee","from_balance"]"#));
+    assert_eq!(entry.old_data.as_deref(), Some(r#"{"from_balance":1000.5,"password":"***","same":1}"#));
+    assert_eq!(
+        (entry.status.as_str(), entry.severity.as_str(), entry.classification.as_str(), entry.is_sensitive),
+        ("warning", "high", "confidential", true)
+    );
+    assert_eq!(
+        (entry.details.as_deref(), entry.reason.as_deref()),
+        (Some("over the limit"), Some("by order"))
+    );
+    assert_eq!(entry.metadata.as_deref(), Some(r#"{"department":"treasury"}"#));
+    assert_eq!(entry.ip_address.as_deref(), Some("192.0.2.7"));
+    assert_eq!((entry.session_id.as_deref(), entry.request_id.as_deref()), (Some("s"), Some("r")));
+    assert_eq!(entry.hash_matches(), Some(true));
+});
+
+db_test!(c9_the_documented_functions_log, async |t| {
+    let resource = Resource::new("FinancialReport").id(4).name("Q4");
+    let extra = json!({"format": "pdf"}).as_object().unwrap().clone();
+    scope(AuditContext::user("ann").tenant("acme"), async {
+        log_action(&t.db, "exported", resource, extra).await.unwrap();
+        log_manually(&t.db, Actor::user("ben"), Operation::new("approved", "PurchaseOrder").id(7))
+            .await
+            .unwrap();
+        log_audit_event(
+            &t.db,
+            "Port scan initiated",
+            "192.168.1.0/24",
+            audit_seaorm::module::SCANNING,
+            Status::Success,
+            Severity::Low,
+            "1000 ports",
+        )
+        .await
+        .unwrap();
+    })
+    .await;
+    let all = entries(t).await;
+    assert_eq!(all[0].metadata.as_deref(), Some(r#"{"format":"pdf"}"#));
+    assert_eq!(all[0].resource_name.as_deref(), Some("Q4"));
+    assert_eq!((all[1].actor_id.as_deref(), all[1].tenant.as_deref()), (Some("ben"), Some("acme")));
+    assert_eq!(
+        (all[2].resource_id.as_deref(), all[2].module.as_deref()),
+        (Some("192.168.1.0/24"), Some("scanning"))
+    );
+});
+
+#[derive(Debug)]
+enum AppError {
+    Refused(String),
+    Database(DbErr),
+}
+
+impl std::fmt::Display for AppError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::Database(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<DbErr> for AppError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+#[audit_action(entity_type = "alert", action = "escalate", entity_id = alert_id, entity_name = format!("alert {alert_id}"), module = "administration", severity = "high")]
+async fn escalate_alert(db: &DatabaseConnection, alert_id: i64, allowed: bool) -> Result<i64, AppError> {
+    if !allowed {
+        return Err(AppError::Refused(format!("{alert_id} is closed")));
+    }
+    account::Entity::find().all(db).await?;
+    Ok(alert_id * 2)
+}
+
+struct Desk {
+    db: DatabaseConnection,
+    name: String,
+}
+
+impl Desk {
+    #[audit_action(entity_type = "desk", action = "close", entity_id = self.name, db = self.db)]
+    async fn close(&mut self, suffix: String) -> String {
+        self.name.push_str(&suffix);
+        std::mem::take(&mut self.name)
+    }
+}
+
+db_test!(c11_a_function_is_logged_when_it_succeeds_and_when_it_fails, async |t| {
+    create_table(t, account::Entity).await;
+    scope(AuditContext::user("ann"), async {
+        assert_eq!(escalate_alert(&t.db, 21, true).await.unwrap(), 42);
+        let error = escalate_alert(&t.db, 22, false).await.unwrap_err();
+        assert!(matches!(error, AppError::Refused(why) if why == "22 is closed"), "passed on unchanged");
+    })
+    .await;
+    let all = entries(t).await;
+    let seen = |at: usize| {
+        let entry: &audit_seaorm::entity::audit_log::Model = &all[at];
+        (entry.action.as_str(), entry.resource_id.as_deref(), entry.status.as_str(), entry.details.as_deref())
+    };
+    assert_eq!(seen(0), ("escalate", Some("21"), "success", None));
+    assert_eq!(seen(1), ("escalate", Some("22"), "failed", Some("refused: 22 is closed")));
+    assert_eq!(all[1].resource_name.as_deref(), Some("alert 22"));
+    assert_eq!((all[0].severity.as_str(), all[0].actor_id.as_deref()), ("high", Some("ann")));
+});
+
+db_test!(c11_methods_and_plain_values_are_logged, async |t| {
+    let mut desk = Desk { db: t.db.clone(), name: "front".into() };
+    assert_eq!(desk.close("!".into()).await, "front!");
+    let entry = only_entry(t).await;
+    assert_eq!((entry.resource_type.as_str(), entry.resource_id.as_deref()), ("desk", Some("front")));
+});
+
+db_test!(c11_a_success_that_cannot_be_recorded_is_an_error, async |t| {
+    create_table(t, account::Entity).await;
+    crate::fixtures::drop_audit_table(t).await;
+    let error = escalate_alert(&t.db, 1, true).await.unwrap_err();
+    assert!(matches!(&error, AppError::Database(error) if audit_seaorm::is_audit_error(error)), "{error:?}");
+    let error = escalate_alert(&t.db, 1, false).await.unwrap_err();
+    assert!(matches!(error, AppError::Refused(_)), "its own error comes first");
+});
+
+#[audit_action(entity_type = "account", action = "overdraw", entity_id = id)]
+async fn overdraw(txn: &DatabaseTransaction, id: i64) -> Result<(), DbErr> {
+    set_balance(txn, id, -1).await?;
+    Err(DbErr::Custom("not covered".into()))
+}
+
+db_test!(c12_a_failure_survives_the_rollback_of_its_transaction, async |t| {
+    create_table(t, account::Entity).await;
+    let row = crate::fixtures::quiet_account(&t.db, "Ada", 100).await;
+    let audit = Audit::builder().store(t.connect().await.unwrap()).build().unwrap();
+    audit
+        .within(scope(AuditContext::user("ann"), async {
+            let outcome =
+                t.db.transaction::<_, (), DbErr>(|txn| Box::pin(async move { overdraw(txn, row.id).await }))
+                    .await;
+            assert!(outcome.unwrap_err().to_string().contains("not covered"));
+            audit.flush().await;
+        }))
+        .await;
+    let entry = only_entry(t).await;
+    assert_eq!((entry.action.as_str(), entry.status.as_str()), ("overdraw", "failed"));
+    assert_eq!(entry.details.as_deref(), Some("Custom Error: not covered"));
+    assert_eq!(entry.actor_id.as_deref(), Some("ann"));
+});
+
+db_test!(c12_failures_are_logged_by_hand_and_can_be_switched_off, async |t| {
+    log_failure(&t.db, Operation::new("login", "session"), "wrong password").await.unwrap();
+    let mut config = Config::default();
+    config.log_failures = false;
+    let audit = Audit::builder().config(config).build().unwrap();
+    audit.within(log_failure(&t.db, Operation::new("login", "session"), "again")).await.unwrap();
+    let entry = only_entry(t).await;
+    assert_eq!((entry.status.as_str(), entry.severity.as_str()), ("failed", "medium"));
+});
+
+#[derive(Debug)]
+struct JobError(String);
+
+impl std::fmt::Display for JobError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+db_test!(c10_a_job_carries_actor_and_tenant_and_is_recorded, async |t| {
+    create_table(t, account::Entity).await;
+    let row = crate::fixtures::quiet_account(&t.db, "Ada", 100).await;
+    let job = scope(AuditContext::user("ann").tenant("acme"), async {
+        AuditTask::new("interest").resource_type("Account")
+    })
+    .await;
+    // As it would travel in a queue's payload.
+    let payload = serde_json::to_string(job.context()).unwrap();
+    let job =
+        AuditTask::with_context("interest", serde_json::from_str(&payload).unwrap()).resource_type("Account");
+    job.run(&t.db, async {
+        set_balance(&t.db, row.id, 101).await.map_err(|error| JobError(error.to_string()))
+    })
+    .await
+    .unwrap();
+    let failed: Result<(), JobError> = job.run(&t.db, async { Err(JobError("no rate".into())) }).await;
+    assert_eq!(failed.unwrap_err().0, "no rate");
+    job.log_action(&t.db, "cleanup", row.id).await.unwrap();
+    let (db, id) = (t.db.clone(), row.id);
+    job.spawn(async move { set_balance(&db, id, 102).await.unwrap() }).await.unwrap();
+    let all = entries(t).await;
+    let seen: Vec<_> = all.iter().map(|e| format!("{} {} {}", e.action, e.resource_type, e.status)).collect();
+    assert_eq!(
+        seen,
+        [
+            "update Account success",
+            "run Account success",
+            "run Account failed",
+            "cleanup Account success",
+            "update Account success"
+        ]
+    );
+    for entry in &all {
+        assert_eq!((entry.actor_id.as_deref(), entry.tenant.as_deref()), (Some("ann"), Some("acme")));
+        assert_eq!(entry.metadata.as_deref(), Some(r#"{"task":"interest"}"#));
+    }
+});
+
+mod seeding {
+    //! A migration that changes data through the hooks.
+
+    use sea_orm_migration::prelude::*;
+
+    pub(super) struct Migrator;
+
+    impl MigratorTrait for Migrator {
+        fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+            vec![Box::new(Seed)]
+        }
+    }
+
+    struct Seed;
+
+    impl MigrationName for Seed {
+        fn name(&self) -> &'static str {
+            "m20260102_000001_seed"
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl MigrationTrait for Seed {
+        async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+            let db = manager.get_connection();
+            let row = sea_orm::ActiveModelTrait::insert(crate::fixtures::account("seed", 1), db).await?;
+            crate::fixtures::set_balance(db, row.id, 2).await?;
+            sea_orm::ModelTrait::delete(row, db).await?;
+            Ok(())
+        }
+
+        async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+            Ok(())
+        }
+    }
+}
+
+db_test!(c13_migrations_are_not_logged, async |t| {
+    use sea_orm_migration::MigratorTrait;
+    create_table(t, account::Entity).await;
+    seeding::Migrator::up(&t.db, None).await.unwrap();
+    assert_eq!(entries(t).await, []);
+    let mut config = Config::default();
+    config.log_migrations = true;
+    let audit = Audit::builder().config(config).build().unwrap();
+    audit.within(seeding::Migrator::refresh(&t.db)).await.unwrap();
+    assert_eq!(entries(t).await.len(), 3, "unless one wants them to be");
+});
+
+db_test!(c13_suspended_code_is_not_logged, async |t| {
+    create_table(t, account::Entity).await;
+    suspended(async {
+        let row = crate::fixtures::account("Ada", 1).insert(&t.db).await.unwrap();
+        set_balance(&t.db, row.id, 2).await.unwrap();
+        Operation::new("x", "y").log(&t.db).await.unwrap();
+    })
+    .await;
+    assert_eq!(entries(t).await, []);
+});
