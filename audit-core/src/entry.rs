@@ -274,7 +274,6 @@ impl Entry {
             (&mut self.session_id, 255),
             (&mut self.request_id, 255),
             (&mut self.transaction_id, 64),
-            (&mut self.resource.id, crate::MAX_ID_BYTES),
             (&mut self.resource.name, MAX_TEXT),
             (&mut self.user_agent, MAX_TEXT),
             (&mut self.details, MAX_TEXT),
@@ -283,6 +282,9 @@ impl Entry {
             if let Some(text) = text {
                 fit(text, limit);
             }
+        }
+        if let Some(id) = self.resource.id.take() {
+            self.resource.id = Some(crate::resource::fit_id(id));
         }
         self.integrity_hash = Some(self.digest());
     }

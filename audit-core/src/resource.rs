@@ -72,8 +72,15 @@ impl Resource {
     }
 }
 
-fn fit_id(id: String) -> String {
-    if id.len() <= MAX_ID_BYTES { id } else { format!("sha256:{}", hex(&Sha256::digest(id.as_bytes()))) }
+/// The id as it is recorded: with a digest in its place if it is too long, without NUL.
+pub(crate) fn fit_id(id: String) -> String {
+    if id.len() > MAX_ID_BYTES {
+        format!("sha256:{}", hex(&Sha256::digest(id.as_bytes())))
+    } else if id.contains('\0') {
+        id.replace('\0', "\u{fffd}")
+    } else {
+        id
+    }
 }
 
 /// Joins the parts of a composite key by `/`; a `/` or `\` inside a part is preceded by `\`.

@@ -324,7 +324,7 @@ fn operation_of(arguments: &Arguments, private: &TokenStream) -> TokenStream {
 fn connection_of(arguments: &Arguments, sig: &Signature, private: &TokenStream) -> TokenStream {
     let none = quote!(::core::option::Option::None::<&#private::sea_orm::DatabaseConnection>);
     let (expression, otherwise) = match (&arguments.db, connection_argument(sig)) {
-        (Some(expression), _) => (quote!((#expression)), None),
+        (Some(expression), _) => (quote_spanned!(at(expression)=> (#expression)), None),
         (None, Some(argument)) => {
             let otherwise = quote! {
                 #[allow(dead_code)]

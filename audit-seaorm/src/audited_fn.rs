@@ -153,8 +153,3 @@ impl<T> LogUnrecorded<T> for Unrecorded<T> {
         None
     }
 }
-
-/// The connection behind whatever an expression gave.
-pub fn borrow<C: ConnectionTrait>(connection: &C) -> &C {
-    connection
-}

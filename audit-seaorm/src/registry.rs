@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use audit_core::{
     Auditable, Column, Config, Diff, EntityOptions, Error, FieldKind, FieldValues, ResourcePolicy,
@@ -180,6 +181,8 @@ impl fmt::Debug for Declared {
 #[derive(Debug)]
 pub struct Audited {
     pub(crate) policy: ResourcePolicy,
+    /// Whether the table was once seen to have triggers that run after a write, in any database.
+    pub(crate) triggers: AtomicBool,
     declared: Declared,
 }
 
@@ -282,7 +285,10 @@ impl Registry {
             if skipped {
                 left_out.push(policy.table);
             } else {
-                entities.insert(entity, Ok(Arc::new(Audited { policy, declared })));
+                entities.insert(
+                    entity,
+                    Ok(Arc::new(Audited { policy, triggers: AtomicBool::new(false), declared })),
+                );
             }
         }
         if strict && let Some(name) = unmatched.first() {

@@ -1,7 +1,8 @@
 //! Writing entries to the table.
 
 use audit_core::{Entry, Error, FailurePolicy};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryTrait};
 
 use crate::Audit;
 use crate::entity::audit_log;
@@ -15,14 +16,24 @@ impl Audit {
     /// # Errors
     /// [`Error::Store`] under the default policy. Under [`FailurePolicy::BestEffort`] the loss is logged and counts
     /// as done.
-    pub(crate) async fn write<C: ConnectionTrait>(
+    pub(crate) async fn write<C: ConnectionTrait>(&self, db: &C, entries: Vec<Entry>) -> Result<(), Error> {
+        self.write_and_ask(db, entries, None).await.map(|_| ())
+    }
+
+    /// Like [`write`](Self::write); with the answer to a question that goes along with the entries, if there is one and
+    /// they go to the table: a yes-or-no expression that saves a statement of its own.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) async fn write_and_ask<C: ConnectionTrait>(
         &self,
         db: &C,
         mut entries: Vec<Entry>,
-    ) -> Result<(), Error> {
+        question: Option<Expr>,
+    ) -> Result<bool, Error> {
         entries.iter_mut().for_each(Entry::finish);
         if let Some(sink) = self.sink() {
-            return self.tolerate(sink.record(&entries).await, &entries);
+            return self.tolerate(sink.record(&entries).await.map(|()| false), &entries);
         }
         let best_effort = self.config().on_failure == FailurePolicy::BestEffort;
         // A failed statement would poison PostgreSQL's transaction, and the business write with it.
@@ -34,7 +45,7 @@ impl Audit {
                 .await
                 .map_err(|error| store_error(&entries, &error))?;
         }
-        let written = insert(db, &entries).await;
+        let written = insert(db, &entries, question).await;
         if savepoint {
             let end = if written.is_ok() { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" };
             db.execute_unprepared(&format!("{end} audit_entry"))
@@ -44,24 +55,37 @@ impl Audit {
         self.tolerate(written.map_err(|error| store_error(&entries, &error)), &entries)
     }
 
-    fn tolerate(&self, result: Result<(), Error>, entries: &[Entry]) -> Result<(), Error> {
+    fn tolerate(&self, result: Result<bool, Error>, entries: &[Entry]) -> Result<bool, Error> {
         match result {
             Err(error) if self.config().on_failure == FailurePolicy::BestEffort => {
                 tracing::error!(%error, lost = entries.len(), "audit entries lost; the policy is best effort");
-                Ok(())
+                Ok(false)
             }
             other => other,
         }
     }
 }
 
-async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry]) -> Result<(), DbErr> {
+async fn insert<C: ConnectionTrait>(
+    db: &C,
+    entries: &[Entry],
+    question: Option<Expr>,
+) -> Result<bool, DbErr> {
+    let mut answer = false;
     for batch in entries.chunks(BATCH) {
-        audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from))
-            .exec_without_returning(db)
-            .await?;
+        let insert = audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from));
+        if let Some(question) = &question {
+            let mut insert = QueryTrait::into_query(insert);
+            insert.returning(Query::returning().expr(question.clone()));
+            answer = match db.query_all(&insert).await?.first() {
+                Some(row) => row.try_get_by_index(0)?,
+                None => return Err(DbErr::RecordNotInserted),
+            };
+        } else {
+            insert.exec_without_returning(db).await?;
+        }
     }
-    Ok(())
+    Ok(answer)
 }
 
 fn store_error(entries: &[Entry], error: &DbErr) -> Error {

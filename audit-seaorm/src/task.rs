@@ -3,11 +3,12 @@
 use std::future::Future;
 
 use audit_core::{AuditContext, Error};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbErr};
 use tokio::task::JoinHandle;
 
 use crate::log::{Operation, log_failure};
 use crate::scope::{current, scope, spawn};
+use crate::store::to_db_err;
 
 /// A background job under audit: it carries the actor and tenant of whoever started it, and each run is recorded.
 ///
@@ -65,13 +66,13 @@ impl AuditTask {
     where
         C: ConnectionTrait,
         F: Future<Output = Result<T, E>>,
-        E: std::fmt::Display + From<Error>,
+        E: std::fmt::Display + From<DbErr>,
     {
         scope(self.context.clone(), async {
             let outcome = job.await;
             let operation = Operation::new("run", self.resource_type.clone()).id(&self.name).name(&self.name);
             match &outcome {
-                Ok(_) => operation.log(db).await?,
+                Ok(_) => operation.log(db).await.map_err(|error| to_db_err(&error))?,
                 Err(error) => {
                     if let Err(error) = log_failure(db, operation, error).await {
                         tracing::error!(%error, task = %self.name, "a failed job could not be recorded");

@@ -9,6 +9,7 @@
 //! process knows. That is what `docs/ARCHITECTURE.md` means by "hooks belong in a transaction".
 
 use std::any::TypeId;
+use std::sync::atomic::Ordering;
 
 use audit_core::{
     Changes, Diff, Entry, Error, FieldValues, Resource, ResourcePolicy, action, join_key, snapshot_json,
@@ -16,13 +17,13 @@ use audit_core::{
 use sea_orm::sea_query::{LockType, ValueTuple};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseExecutor,
-    DbBackend, DbErr, EntityTrait, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter,
-    QuerySelect, UpdateResult,
+    DbBackend, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, Iterable, ModelTrait,
+    PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, UpdateResult,
 };
 use std::sync::Arc;
 
 use super::pending::{BeforeImages, Key, Write};
-use super::render;
+use super::{render, triggers};
 use crate::Audit;
 use crate::registry::Audited;
 use crate::store::to_db_err;
@@ -80,7 +81,7 @@ where
     let Some((audit, audited)) = capture::<A::Entity, C>(action)? else { return Ok(model) };
     // Refused before anything is written, not after.
     audit.context(action, &audited.policy.resource).map_err(|error| to_db_err(&error))?;
-    if !insert && let Some(row) = stored_row::<A, C>(&model, db, Write::Update).await? {
+    if !insert && let Some(row) = stored_row::<A, C>(&model, db, Write::Update, Some(&audited)).await? {
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&row));
         BeforeImages::of_process().put(key, Write::Update, row, audit.config().pending_limit);
     }
@@ -96,29 +97,54 @@ where
 {
     let action = if insert { action::CREATE } else { action::UPDATE };
     let Some((audit, audited)) = capture::<A::Entity, C>(action)? else { return Ok(model) };
-    // SQLite's RETURNING shows the row without what AFTER triggers, the only ones there that can, have made of it.
-    let stored = match db.get_database_backend() {
-        DbBackend::Sqlite => find_by_key::<A, C>(&model, db).await?,
-        _ => None,
-    };
+    // What a RETURNING shows is the row without what AFTER triggers have made of it.
+    let known = audited.triggers.load(Ordering::Relaxed);
+    let stored = if known { stored_row_of::<A, C>(&model, db).await? } else { None };
+    if insert {
+        let entry =
+            created(&audit, &audited, stored.as_ref().unwrap_or(&model)).map_err(|e| to_db_err(&e))?;
+        drop(stored);
+        let question = if known { None } else { triggers::question(&audited, db) };
+        let found = audit.write_and_ask(db, vec![entry], question).await.map_err(|e| to_db_err(&e))?;
+        if found {
+            audited.triggers.store(true, Ordering::Relaxed);
+            record_triggers_effect::<A, C>(&audit, &audited, &model, db).await?;
+        }
+        return Ok(model);
+    }
     let row = stored.as_ref().unwrap_or(&model);
-    let entry = if insert {
-        Some(created(&audit, &audited, row))
-    } else {
-        let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(row));
-        let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) else {
-            let error = Error::BeforeImage {
-                resource: audited.policy.resource.clone(),
-                reason: "too many writes were in flight, see `pending_limit`",
-            };
-            return Err(to_db_err(&error));
+    let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(row));
+    let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) else {
+        let error = Error::BeforeImage {
+            resource: audited.policy.resource.clone(),
+            reason: "too many writes were in flight, see `pending_limit`",
         };
-        BeforeImages::of_process().renew(&key, || row.clone());
-        updated(&audit, &audited, &old, row)
+        return Err(to_db_err(&error));
     };
-    drop(stored);
+    BeforeImages::of_process().renew(&key, || row.clone());
+    let entry = updated(&audit, &audited, &old, row);
+    drop((old, stored));
     write(&audit, db, entry).await?;
     Ok(model)
+}
+
+/// The table turned out to have triggers after its row's creation was recorded: what they made of the row is recorded
+/// as a change of its own. From the next row on they are known, and the creation shows it.
+async fn record_triggers_effect<A, C>(
+    audit: &Audit,
+    audited: &Audited,
+    created: &ModelOf<A>,
+    db: &C,
+) -> Result<(), DbErr>
+where
+    A: ActiveModelTrait,
+    ModelOf<A>: Send + 'static,
+    C: ConnectionTrait,
+{
+    let Some(stored) = stored_row_of::<A, C>(created, db).await? else { return Ok(()) };
+    let entry = updated(audit, audited, created, &stored);
+    drop(stored);
+    write(audit, db, entry).await
 }
 
 /// Before a delete: keeps the row as it is.
@@ -131,7 +157,7 @@ where
     let Some((audit, audited)) = capture::<A::Entity, C>(action::DELETE)? else { return Ok(model) };
     audit.context(action::DELETE, &audited.policy.resource).map_err(|error| to_db_err(&error))?;
     if let Some(key) = delete_key(&model, db)
-        && let Some(row) = stored_row::<A, C>(&model, db, Write::Delete).await?
+        && let Some(row) = stored_row::<A, C>(&model, db, Write::Delete, None).await?
     {
         BeforeImages::of_process().put(key, Write::Delete, row, audit.config().pending_limit);
     }
@@ -169,7 +195,7 @@ where
     let read_back = capture::<A::Entity, C>(action::UPDATE)?.map(|found| (found, model.clone()));
     let result = A::Entity::update(model).exec_without_returning(db).await?;
     if let Some(((audit, audited), model)) = read_back
-        && let Some(new) = find::<A, C>(&model, db, None).await?
+        && let Some(new) = stored_row_again::<A, C>(&model, db).await?
     {
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&new));
         let entry = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update).and_then(|old| {
@@ -271,12 +297,22 @@ async fn write<C: ConnectionTrait>(
     audit.write(db, vec![entry]).await.map_err(|error| to_db_err(&error))
 }
 
-/// The row that a write is about, as the database holds it, locked as the write itself will lock it.
-async fn stored_row<A, C>(model: &A, db: &C, write: Write) -> Result<Option<ModelOf<A>>, DbErr>
+/// The row that a write is about, as the database holds it, locked as the write itself will lock it. With `audited` it is
+/// also found out whether the table has triggers.
+async fn stored_row<A, C>(
+    model: &A,
+    db: &C,
+    write: Write,
+    audited: Option<&Audited>,
+) -> Result<Option<ModelOf<A>>, DbErr>
 where
     A: ActiveModelTrait,
     C: ConnectionTrait,
 {
+    // Without a whole key SeaORM will refuse the write with an error of its own.
+    let Some(condition) = condition_of::<A::Entity>(|column| model.get(column).into_value()) else {
+        return Ok(None);
+    };
     // On a pool the lock would end with the statement; SQLite knows none.
     let on_pool = typeid::of::<C>() == typeid::of::<DatabaseConnection>();
     let lock = match db.get_database_backend() {
@@ -285,40 +321,68 @@ where
         DbBackend::Postgres | DbBackend::MySql => Some(LockType::Update),
         _ => None,
     };
-    find::<A, C>(model, db, lock).await
+    find::<A::Entity, C>(condition, db, lock, audited).await
 }
 
-async fn find_by_key<A, C>(row: &ModelOf<A>, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
+async fn stored_row_again<A, C>(model: &A, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
 where
     A: ActiveModelTrait,
     C: ConnectionTrait,
 {
-    let mut condition = Condition::all();
-    for key in <A::Entity as EntityTrait>::PrimaryKey::iter() {
-        let column = key.into_column();
-        condition = condition.add(sea_orm::ColumnTrait::eq(&column, row.get(column)));
+    match condition_of::<A::Entity>(|column| model.get(column).into_value()) {
+        Some(condition) => find::<A::Entity, C>(condition, db, None, None).await,
+        None => Ok(None),
     }
-    A::Entity::find().filter(condition).one(db).await
 }
 
-async fn find<A, C>(model: &A, db: &C, lock: Option<LockType>) -> Result<Option<ModelOf<A>>, DbErr>
+/// The row again, as the database holds it now.
+async fn stored_row_of<A, C>(row: &ModelOf<A>, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
 where
     A: ActiveModelTrait,
     C: ConnectionTrait,
 {
-    let mut condition = Condition::all();
-    for key in <A::Entity as EntityTrait>::PrimaryKey::iter() {
-        let column = key.into_column();
-        // Without a whole key SeaORM will refuse the write with an error of its own.
-        let Some(value) = model.get(column).into_value() else { return Ok(None) };
-        condition = condition.add(sea_orm::ColumnTrait::eq(&column, value));
+    match condition_of::<A::Entity>(|column| Some(row.get(column))) {
+        Some(condition) => find::<A::Entity, C>(condition, db, None, None).await,
+        None => Ok(None),
     }
-    let select = A::Entity::find().filter(condition);
-    let select = match lock {
-        Some(lock) => select.lock(lock),
-        None => select,
-    };
-    select.one(db).await
+}
+
+fn condition_of<E: EntityTrait>(value: impl Fn(E::Column) -> Option<sea_orm::Value>) -> Option<Condition> {
+    let mut condition = Condition::all();
+    for key in E::PrimaryKey::iter() {
+        let column = key.into_column();
+        condition = condition.add(sea_orm::ColumnTrait::eq(&column, value(column)?));
+    }
+    Some(condition)
+}
+
+async fn find<E, C>(
+    condition: Condition,
+    db: &C,
+    lock: Option<LockType>,
+    audited: Option<&Audited>,
+) -> Result<Option<E::Model>, DbErr>
+where
+    E: EntityTrait,
+    C: ConnectionTrait,
+{
+    let mut select = E::find().filter(condition);
+    let question = audited.and_then(|audited| triggers::question(audited, db));
+    let asked = question.is_some();
+    if let Some(question) = question {
+        select = select.expr_as(question, triggers::ANSWER);
+    }
+    if let Some(lock) = lock {
+        select = select.lock(lock);
+    }
+    let Some(row) = db.query_one(&select.into_query()).await? else { return Ok(None) };
+    if asked
+        && row.try_get("", triggers::ANSWER)?
+        && let Some(audited) = audited
+    {
+        audited.triggers.store(true, Ordering::Relaxed);
+    }
+    E::Model::from_query_result(&row, "").map(Some)
 }
 
 /// The key of a row as the database holds it: both halves of an update's hooks see the same text.

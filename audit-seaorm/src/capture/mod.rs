@@ -3,3 +3,4 @@
 pub mod hooks;
 pub(crate) mod pending;
 pub mod render;
+mod triggers;

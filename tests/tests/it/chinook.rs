@@ -13,6 +13,7 @@ use existing_app::entities::{
     track,
 };
 use existing_app::load::{self, Data, Mode, TABLES};
+use sea_orm::ActiveValue::NotSet;
 use sea_orm::prelude::{Date, Decimal};
 use sea_orm::{
     ActiveModelTrait, ColumnDef, ColumnTrait, ColumnType, ConnectionTrait, DbErr, EntityTrait, IdenStatic,
@@ -443,7 +444,13 @@ where
             let found =
                 any::<invoice_line::Entity, C>(random, db, invoice_line::Column::InvoiceLineId).await?;
             let Some(line) = found else { return Ok(()) };
-            line.delete(db).await?;
+            if random.below(2) == 0 {
+                line.delete(db).await?;
+            } else {
+                let mut another = line.into_active_model().reset_all();
+                another.invoice_line_id = NotSet;
+                another.insert(db).await?;
+            }
         }
         8 => {
             let found = any::<playlist_track::Entity, C>(random, db, playlist_track::Column::TrackId).await?;

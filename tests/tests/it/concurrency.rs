@@ -135,7 +135,9 @@ db_test!(c8_saves_joined_in_one_task_do_not_mix, async |t| {
         set_balance(&transaction, c.id, 300),
         scope(AuditContext::user("fourth"), set_balance(&transaction, a.id, 400)),
     );
-    (a1.unwrap(), b1.unwrap(), c1.unwrap(), a2.unwrap());
+    for outcome in [a1, b1, c1, a2] {
+        outcome.unwrap();
+    }
     transaction.commit().await.unwrap();
     let all = entries(t).await;
     let of = |id: i64| -> Vec<_> {

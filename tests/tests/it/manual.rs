@@ -1,9 +1,8 @@
 //! Operations that no row change shows: logged by hand, by attribute, by background jobs.
 
 use audit_seaorm::{
-    Actor, Audit, AuditContext, AuditTask, Classification, Config, Error, Operation, Resource, Severity,
-    Status, audit_action, log_action, log_audit_event, log_failure, log_manually, log_operation, scope,
-    suspended,
+    Actor, Audit, AuditContext, AuditTask, Classification, Config, Operation, Resource, Severity, Status,
+    audit_action, log_action, log_audit_event, log_failure, log_manually, log_operation, scope, suspended,
 };
 use audit_tests::db_test;
 use sea_orm::{
@@ -210,8 +209,8 @@ impl std::fmt::Display for JobError {
     }
 }
 
-impl From<Error> for JobError {
-    fn from(error: Error) -> Self {
+impl From<DbErr> for JobError {
+    fn from(error: DbErr) -> Self {
         Self(error.to_string())
     }
 }

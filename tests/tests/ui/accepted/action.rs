@@ -208,7 +208,7 @@ async fn by_name(db: &DatabaseConnection) {
 
 #[audit_action(entity_type = "db", action = "generic")]
 async fn by_generic_name(txn: &impl ConnectionTrait) {
-    _ = txn.get_database_backend();
+    _ = txn;
 }
 
 #[audit_action(entity_type = "db", action = "owned")]
