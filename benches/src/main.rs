@@ -23,7 +23,8 @@ async fn main() {
     }
     for backend in BACKENDS {
         if wants(name_of(backend)) && Settings::get().has(backend) {
-            hooks::run(backend, rounds).await;
+            // As a server's handlers run: the main thread would have to be woken by another for every answer.
+            tokio::spawn(hooks::run(backend, rounds)).await.expect("the measurement");
         }
     }
 }
