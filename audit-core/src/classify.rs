@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_levels_and_names_agree() {
+    fn r7_order_levels_and_names_agree() {
         for (index, class) in Classification::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(class.level()), index + 1);
             assert_eq!(class.as_str().parse(), Ok(class));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_spellings() {
+    fn r7_accepted_spellings() {
         for text in ["TOP_SECRET", "top-secret", "TopSecret", "top secret", " topsecret "] {
             assert_eq!(text.parse(), Ok(Classification::TopSecret), "{text}");
         }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn fields() {
+    fn r7_fields() {
         use Classification::{Confidential, Internal, Restricted, TopSecret};
         use FieldKind::{Binary, Boolean, Json, Money, Network, Number, Other, Text, Time, Uuid};
         for (name, kind, class) in [
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_counts() {
+    fn r7_the_highest_counts() {
         use Classification::{Internal, Restricted};
         assert_eq!(classify([Internal, Restricted, Internal].into_iter()), Restricted);
         assert_eq!(classify([Classification::Public].into_iter()), Classification::Public);
@@ -315,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_answered(text in any::<String>()) {
+        fn r7_any_text_is_answered(text in any::<String>()) {
             let _ = text.parse::<Classification>();
             let _ = classify_field(&text, FieldKind::Text);
         }

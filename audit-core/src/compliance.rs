@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_four_known_ones() {
+    fn r8_the_four_known_ones() {
         let known: Vec<_> = Frameworks::default().iter().cloned().collect();
         let days: Vec<_> = known.iter().map(|known| (known.name.as_str(), known.retention_days)).collect();
         assert_eq!(days, [("GDPR", 2555), ("HIPAA", 2555), ("PCI_DSS", 1095), ("SOX", 2555)]);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_one_form() {
+    fn r8_names_have_one_form() {
         let mut frameworks = Frameworks::none();
         assert_eq!(frameworks.insert(Framework::pci_dss()), None);
         let mut other = Framework::new("pci dss", 1);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn written_as_a_table_and_read_back() {
+    fn r8_written_as_a_table_and_read_back() {
         let frameworks: Frameworks = [Framework::new("own", 30)].into_iter().collect();
         let written = serde_json::to_value(&frameworks).unwrap();
         assert_eq!(written, json!({"OWN": {"enabled": true, "retention_days": 30, "audit_required": true}}));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tables_are_refused() {
+    fn r8_wrong_tables_are_refused() {
         for wrong in [
             json!({"sox": {}, "SOX": {}}),
             json!({"sox": {"days": 1}}),

@@ -415,13 +415,13 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_ordered_even_within_a_microsecond() {
+    fn r1_ids_are_ordered_even_within_a_microsecond() {
         let ids: Vec<_> = (0..1000).map(|_| entry().id).collect();
         assert!(ids.is_sorted());
     }
 
     #[test]
-    fn absurd_texts_are_cut_and_nul_is_replaced() {
+    fn r1_absurd_texts_are_cut_and_nul_is_replaced() {
         let mut entry = entry();
         entry.session_id = Some("ä".repeat(300));
         entry.details = Some("a\0b".to_owned());
@@ -430,6 +430,15 @@ mod tests {
         assert_eq!(session.chars().count(), 255);
         assert!(session.ends_with("ä…"));
         assert_eq!(entry.details.unwrap(), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn r6_status_and_severity_are_words() {
+        assert_eq!("CRITICAL".parse::<Severity>().unwrap(), Severity::Critical);
+        assert_eq!(Status::Failed.to_string(), "failed");
+        assert!(Severity::Low < Severity::Critical);
+        let error = "done".parse::<Status>().unwrap_err().to_string();
+        assert!(error.contains("success, failed, warning, info"), "{error}");
     }
 
     #[test]

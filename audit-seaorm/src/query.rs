@@ -4,6 +4,7 @@ use audit_core::{Error, Severity, Status};
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Select};
+use uuid::Uuid;
 
 use crate::entity::audit_log::{Column, Entity};
 
@@ -141,8 +142,17 @@ impl LogFilter {
             .add_option(self.severity.map(|severity| Column::Severity.eq(severity.as_str())))
             .add_option(self.start.map(|start| Column::Timestamp.gte(start)))
             .add_option(self.end.map(|end| Column::Timestamp.lt(end)))
+            // Ids begin with the milliseconds of the time: their index finds the period.
+            .add_option(self.start.map(|start| Column::Id.gte(first_id_at(start.timestamp_millis()))))
+            .add_option(self.end.map(|end| Column::Id.lt(first_id_at(end.timestamp_millis() + 1))))
             .add_option(self.search.as_deref().filter(|text| !text.is_empty()).map(search_condition))
     }
+}
+
+/// The smallest id of this millisecond.
+fn first_id_at(milliseconds: i64) -> Uuid {
+    let milliseconds = u128::from(u64::try_from(milliseconds).unwrap_or(0)).min((1 << 48) - 1);
+    Uuid::from_u128(milliseconds << 80)
 }
 
 fn search_condition(text: &str) -> Condition {

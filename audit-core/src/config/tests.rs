@@ -17,7 +17,7 @@ fn vars(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn the_defaults_are_valid_and_an_empty_source_changes_nothing() {
+fn s9_the_defaults_are_valid_and_an_empty_source_changes_nothing() {
     Config::default().validate().unwrap();
     assert_eq!(Config::from_toml("").unwrap(), Config::default());
     assert_eq!(Config::from_toml("[audit]").unwrap(), Config::default());
@@ -25,7 +25,7 @@ fn the_defaults_are_valid_and_an_empty_source_changes_nothing() {
 }
 
 #[test]
-fn every_key_can_be_set_in_toml_and_in_the_environment() {
+fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
     let text = r#"
         enabled = false
         log_reads = true
@@ -88,7 +88,7 @@ fn every_key_can_be_set_in_toml_and_in_the_environment() {
 }
 
 #[test]
-fn sources_stack() {
+fn s9_sources_stack() {
     let mut config = Config { sensitive_fields: vec!["code".to_owned()], ..Config::default() };
     config.apply_toml("retention_days = 10\nclassifications = {a = 'public', b = 'public'}").unwrap();
     config
@@ -113,7 +113,7 @@ fn sources_stack() {
 }
 
 #[test]
-fn errors_name_the_key_and_what_is_accepted() {
+fn s9_errors_name_the_key_and_what_is_accepted() {
     for (text, parts) in [
         ("retension_days = 1", &["`retension_days`", "did you mean `retention_days`?"][..]),
         ("qqqqqqqqqqqqqq = 1", &["there is no key `qqqqqqqqqqqqqq`"]),
@@ -162,7 +162,7 @@ fn errors_name_the_key_and_what_is_accepted() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn s9_settings_that_make_no_sense_are_refused() {
     let with = |change: fn(&mut Config)| {
         let mut config = Config::default();
         change(&mut config);
@@ -190,7 +190,7 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_file_is_read_or_its_path_named() {
+fn s9_a_file_is_read_or_its_path_named() {
     let path = std::env::temp_dir().join(format!("audit-config-{}.toml", std::process::id()));
     std::fs::write(&path, "snapshot = true").unwrap();
     let config = Config::from_file(&path).unwrap();
@@ -203,7 +203,7 @@ fn a_file_is_read_or_its_path_named() {
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_no_text_is_an_error_only_if_it_is_ours() {
+fn s9_a_variable_that_is_no_text_is_an_error_only_if_it_is_ours() {
     use std::os::unix::ffi::OsStringExt;
     let bad = || OsString::from_vec(vec![0xFF]);
     let mut config = Config::default();
@@ -214,7 +214,7 @@ fn a_variable_that_is_no_text_is_an_error_only_if_it_is_ours() {
 
 proptest! {
     #[test]
-    fn any_source_is_answered(key in "[A-Z_]{0,30}|\\PC{0,20}", value in any::<String>()) {
+    fn s9_any_source_is_answered(key in "[A-Z_]{0,30}|\\PC{0,20}", value in any::<String>()) {
         let _ = Config::from_toml(&value);
         let _ = Config::from_toml(&format!("{key} = {value:?}"));
         let _ = vars(&[(&format!("AUDIT_{key}"), &value.replace('\0', ""))]);

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn sensitive_names() {
+fn r9_sensitive_names() {
     let sanitizer = Sanitizer::default();
     for name in [
         "password",
@@ -122,7 +122,7 @@ fn sensitive_names() {
 }
 
 #[test]
-fn names_can_be_added_and_removed() {
+fn r9_names_can_be_added_and_removed() {
     let sanitizer = Sanitizer::default().with_names(["Employee-Badge", "--", ""]);
     assert!(sanitizer.is_sensitive_name("theEmployeeBadgeNo"));
     assert!(!sanitizer.is_sensitive_name("employee"));
@@ -137,7 +137,7 @@ fn names_can_be_added_and_removed() {
 }
 
 #[test]
-fn json_is_sanitised_at_every_level() {
+fn r9_json_is_sanitised_at_every_level() {
     let data = json!({
         "a": [{"token": {"deep": [1]}}, {"token": null}, {"pin": 1234}, {"cvv": true}],
         "text": "Bearer abc123DEF",
@@ -176,7 +176,7 @@ fn nested(depth: usize, sensitive: bool) -> Value {
 }
 
 #[test]
-fn deep_json_does_not_overflow_the_stack() {
+fn r9_deep_json_does_not_overflow_the_stack() {
     let shallow = sanitize_data(nested(MAX_DEPTH, false), None).to_string();
     assert!(shallow.contains("Bearer ***"), "{shallow}");
     let deep = sanitize_data(nested(10_000, false), None).to_string();
@@ -204,13 +204,13 @@ fn document() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn twice_is_once(document in document()) {
+    fn r9_twice_is_once(document in document()) {
         let once = sanitize_data(document, None);
         prop_assert_eq!(sanitize_data(once.clone(), None), once);
     }
 
     #[test]
-    fn a_sensitive_value_is_never_in_the_result(
+    fn r9_a_sensitive_value_is_never_in_the_result(
         prefix in "([a-z]{1,8}_)?", suffix in "(_hash|_old|Value)?", secret in "[A-Z]{12}",
     ) {
         prop_assume!(!matches!(prefix.as_str(), "is_" | "has_" | "can_" | "had_"));
@@ -220,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn any_name_is_answered(name in any::<String>()) {
+    fn r9_any_name_is_answered(name in any::<String>()) {
         let _ = Sanitizer::default().with_names([&name]).is_sensitive_name(&name);
     }
 }

@@ -241,3 +241,30 @@ db_test!(i6_arrays_are_recorded, on(postgres), async |t| {
         json!({"numbers": {"old": [1, -2, 3], "new": []}, "words": {"old": ["a\"b", ""], "new": null}})
     );
 });
+
+#[test]
+fn c1_comparing_an_unchanged_row_allocates_nothing() {
+    use audit_seaorm::{Auditable, Diff};
+    use sea_orm::TryIntoModel;
+    let audit = Audit::builder().build().unwrap();
+    let policies = audit.registry().policies();
+    let policy = policies.into_iter().find(|policy| policy.resource == "everything").unwrap();
+    let row = everything::ActiveModel {
+        id: Set(1),
+        text: Set("some text".into()),
+        json: Set(json!({"a": [1, 2, 3]})),
+        ..everything::plain()
+    };
+    let (row, other): (everything::Model, everything::Model) =
+        (row.clone().try_into_model().unwrap(), row.try_into_model().unwrap());
+    let mut changes = None;
+    let counted = allocation_counter::measure(|| {
+        let mut diff = Diff::new(policy);
+        row.diff(&other, &mut diff);
+        changes = diff.finish();
+    });
+    assert!(changes.is_none());
+    assert_eq!(counted.count_total, 0);
+    let counted = allocation_counter::measure(|| drop(other.clone()));
+    assert!(counted.count_total > 0, "the counter counts");
+}
