@@ -9,26 +9,23 @@
 //! process knows. That is what `docs/ARCHITECTURE.md` means by "hooks belong in a transaction".
 
 use std::any::TypeId;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use audit_core::{
-    Changes, Diff, Entry, Error, FieldValues, Resource, ResourcePolicy, action, join_key, snapshot_json,
-};
-use sea_orm::sea_query::{LockType, ValueTuple};
+use audit_core::{Entry, Error, action, join_key};
+use sea_orm::sea_query::ValueTuple;
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseExecutor,
-    DbBackend, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, Iterable, ModelTrait,
-    PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, UpdateResult,
+    ActiveModelBehavior, ActiveModelTrait, ConnectionTrait, DatabaseExecutor, DbErr, EntityTrait,
+    IntoActiveModel, ModelTrait, UpdateResult,
 };
-use std::sync::Arc;
 
 use super::pending::{BeforeImages, Key, Write};
-use super::{render, triggers};
+use super::{entries, render, stored, triggers};
 use crate::Audit;
 use crate::registry::Audited;
 use crate::store::to_db_err;
 
-type ModelOf<A> = <<A as ActiveModelTrait>::Entity as EntityTrait>::Model;
+pub(super) type ModelOf<A> = <<A as ActiveModelTrait>::Entity as EntityTrait>::Model;
 
 /// The user's own hooks, as they stand in the `impl` that `#[audited]` was put on. Not to be implemented by hand.
 #[async_trait::async_trait]
@@ -81,7 +78,7 @@ where
     let Some((audit, audited)) = capture::<A::Entity, C>(action)? else { return Ok(model) };
     // Refused before anything is written, not after.
     audit.context(action, &audited.policy.resource).map_err(|error| to_db_err(&error))?;
-    if !insert && let Some(row) = stored_row::<A, C>(&model, db, Write::Update, Some(&audited)).await? {
+    if !insert && let Some(row) = stored::before_write(&model, db, Write::Update, &audited).await? {
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&row));
         BeforeImages::of_process().put(key, Write::Update, row, audit.config().pending_limit);
     }
@@ -99,10 +96,10 @@ where
     let Some((audit, audited)) = capture::<A::Entity, C>(action)? else { return Ok(model) };
     // What a RETURNING shows is the row without what AFTER triggers have made of it.
     let known = audited.triggers.load(Ordering::Relaxed);
-    let stored = if known { stored_row_of::<A, C>(&model, db).await? } else { None };
+    let stored = if known { stored::again::<A, C>(&model, db).await? } else { None };
     if insert {
-        let entry =
-            created(&audit, &audited, stored.as_ref().unwrap_or(&model)).map_err(|e| to_db_err(&e))?;
+        let row = stored.as_ref().unwrap_or(&model);
+        let entry = entries::created(&audit, &audited, row).map_err(|e| to_db_err(&e))?;
         drop(stored);
         let question = if known { None } else { triggers::question(&audited, db) };
         let found = audit.write_and_ask(db, vec![entry], question).await.map_err(|e| to_db_err(&e))?;
@@ -115,14 +112,10 @@ where
     let row = stored.as_ref().unwrap_or(&model);
     let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(row));
     let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) else {
-        let error = Error::BeforeImage {
-            resource: audited.policy.resource.clone(),
-            reason: "too many writes were in flight, see `pending_limit`",
-        };
-        return Err(to_db_err(&error));
+        return Err(to_db_err(&lost_image(&audited)));
     };
     BeforeImages::of_process().renew(&key, || row.clone());
-    let entry = updated(&audit, &audited, &old, row);
+    let entry = entries::updated(&audit, &audited, &old, row);
     drop((old, stored));
     write(&audit, db, entry).await?;
     Ok(model)
@@ -141,8 +134,8 @@ where
     ModelOf<A>: Send + 'static,
     C: ConnectionTrait,
 {
-    let Some(stored) = stored_row_of::<A, C>(created, db).await? else { return Ok(()) };
-    let entry = updated(audit, audited, created, &stored);
+    let Some(stored) = stored::again::<A, C>(created, db).await? else { return Ok(()) };
+    let entry = entries::updated(audit, audited, created, &stored);
     drop(stored);
     write(audit, db, entry).await
 }
@@ -157,7 +150,7 @@ where
     let Some((audit, audited)) = capture::<A::Entity, C>(action::DELETE)? else { return Ok(model) };
     audit.context(action::DELETE, &audited.policy.resource).map_err(|error| to_db_err(&error))?;
     if let Some(key) = delete_key(&model, db)
-        && let Some(row) = stored_row::<A, C>(&model, db, Write::Delete, None).await?
+        && let Some(row) = stored::before_write(&model, db, Write::Delete, &audited).await?
     {
         BeforeImages::of_process().put(key, Write::Delete, row, audit.config().pending_limit);
     }
@@ -176,9 +169,9 @@ where
     if let Some(key) = delete_key(&model, db)
         && let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Delete)
     {
-        let entry = deleted(&audit, &audited, &old);
+        let entry = entries::deleted(&audit, &audited, &old).map(Some);
         drop(old);
-        write(&audit, db, Some(entry)).await?;
+        write(&audit, db, entry).await?;
     }
     Ok(model)
 }
@@ -195,13 +188,14 @@ where
     let read_back = capture::<A::Entity, C>(action::UPDATE)?.map(|found| (found, model.clone()));
     let result = A::Entity::update(model).exec_without_returning(db).await?;
     if let Some(((audit, audited), model)) = read_back
-        && let Some(new) = stored_row_again::<A, C>(&model, db).await?
+        && let Some(new) = stored::named_by(&model, db).await?
     {
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&new));
-        let entry = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update).and_then(|old| {
-            BeforeImages::of_process().renew(&key, || new.clone());
-            updated(&audit, &audited, &old, &new)
-        });
+        let entry = match BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) {
+            Some(old) => entries::updated(&audit, &audited, &old, &new),
+            None => return Err(to_db_err(&lost_image(&audited))),
+        };
+        BeforeImages::of_process().renew(&key, || new.clone());
         drop(new);
         write(&audit, db, entry).await?;
     }
@@ -233,156 +227,22 @@ fn is_migrator<C>() -> bool {
     typeid::of::<C>() == typeid::of::<DatabaseExecutor<'static>>()
 }
 
-fn created<M: 'static>(audit: &Audit, audited: &Audited, row: &M) -> Result<Entry, Error> {
-    let policy = &audited.policy;
-    let mut values = FieldValues::tracked(policy);
-    audited.values(row, &mut values);
-    let values = values.finish();
-    let snapshot = policy.snapshot.then(|| snapshot_json(policy, &values));
-    let mut entry = audit
-        .entry(action::CREATE, resource_of(audited, row))?
-        .with_changes(policy, &Changes::created(values));
-    entry.new_data = snapshot;
-    Ok(entry)
-}
-
-fn updated<M: 'static>(audit: &Audit, audited: &Audited, old: &M, new: &M) -> Option<Result<Entry, Error>> {
-    let policy = &audited.policy;
-    let mut diff = Diff::new(policy);
-    audited.diff(old, new, &mut diff);
-    let changes = diff.finish()?;
-    let entry = audit.entry(action::UPDATE, resource_of(audited, new));
-    Some(entry.map(|entry| {
-        let mut entry = entry.with_changes(policy, &changes);
-        if policy.snapshot {
-            entry.old_data = Some(snapshot(policy, audited, old));
-            entry.new_data = Some(snapshot(policy, audited, new));
-        }
-        entry
-    }))
-}
-
-fn deleted<M: 'static>(audit: &Audit, audited: &Audited, row: &M) -> Result<Entry, Error> {
-    let policy = &audited.policy;
-    let mut values = FieldValues::tracked(policy);
-    audited.values(row, &mut values);
-    let values = values.finish();
-    let snapshot = policy.snapshot.then(|| snapshot_json(policy, &values));
-    let mut entry = audit
-        .entry(action::DELETE, resource_of(audited, row))?
-        .with_changes(policy, &Changes::deleted(values));
-    entry.old_data = snapshot;
-    Ok(entry)
-}
-
-fn snapshot<M: 'static>(policy: &ResourcePolicy, audited: &Audited, row: &M) -> String {
-    let mut values = FieldValues::tracked(policy);
-    audited.values(row, &mut values);
-    snapshot_json(policy, &values.finish())
-}
-
-fn resource_of<M: 'static>(audited: &Audited, row: &M) -> Resource {
-    let mut identity = FieldValues::identity(&audited.policy);
-    audited.values(row, &mut identity);
-    Resource::of_row(&audited.policy, &identity.finish())
+fn lost_image(audited: &Audited) -> Error {
+    Error::BeforeImage {
+        resource: audited.policy.resource.clone(),
+        reason: "the row came into being between its reading and the write, or more writes were in flight than `pending_limit`",
+    }
 }
 
 async fn write<C: ConnectionTrait>(
     audit: &Audit,
     db: &C,
-    entry: impl Into<Option<Result<Entry, Error>>>,
+    entry: Result<Option<Entry>, Error>,
 ) -> Result<(), DbErr> {
-    let Some(entry) = entry.into() else { return Ok(()) };
-    let entry = entry.map_err(|error| to_db_err(&error))?;
-    audit.write(db, vec![entry]).await.map_err(|error| to_db_err(&error))
-}
-
-/// The row that a write is about, as the database holds it, locked as the write itself will lock it. With `audited` it is
-/// also found out whether the table has triggers.
-async fn stored_row<A, C>(
-    model: &A,
-    db: &C,
-    write: Write,
-    audited: Option<&Audited>,
-) -> Result<Option<ModelOf<A>>, DbErr>
-where
-    A: ActiveModelTrait,
-    C: ConnectionTrait,
-{
-    // Without a whole key SeaORM will refuse the write with an error of its own.
-    let Some(condition) = condition_of::<A::Entity>(|column| model.get(column).into_value()) else {
-        return Ok(None);
-    };
-    // On a pool the lock would end with the statement; SQLite knows none.
-    let on_pool = typeid::of::<C>() == typeid::of::<DatabaseConnection>();
-    let lock = match db.get_database_backend() {
-        _ if on_pool => None,
-        DbBackend::Postgres if write == Write::Update => Some(LockType::NoKeyUpdate),
-        DbBackend::Postgres | DbBackend::MySql => Some(LockType::Update),
-        _ => None,
-    };
-    find::<A::Entity, C>(condition, db, lock, audited).await
-}
-
-async fn stored_row_again<A, C>(model: &A, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
-where
-    A: ActiveModelTrait,
-    C: ConnectionTrait,
-{
-    match condition_of::<A::Entity>(|column| model.get(column).into_value()) {
-        Some(condition) => find::<A::Entity, C>(condition, db, None, None).await,
-        None => Ok(None),
+    match entry.map_err(|error| to_db_err(&error))? {
+        Some(entry) => audit.write(db, vec![entry]).await.map_err(|error| to_db_err(&error)),
+        None => Ok(()),
     }
-}
-
-/// The row again, as the database holds it now.
-async fn stored_row_of<A, C>(row: &ModelOf<A>, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
-where
-    A: ActiveModelTrait,
-    C: ConnectionTrait,
-{
-    match condition_of::<A::Entity>(|column| Some(row.get(column))) {
-        Some(condition) => find::<A::Entity, C>(condition, db, None, None).await,
-        None => Ok(None),
-    }
-}
-
-fn condition_of<E: EntityTrait>(value: impl Fn(E::Column) -> Option<sea_orm::Value>) -> Option<Condition> {
-    let mut condition = Condition::all();
-    for key in E::PrimaryKey::iter() {
-        let column = key.into_column();
-        condition = condition.add(sea_orm::ColumnTrait::eq(&column, value(column)?));
-    }
-    Some(condition)
-}
-
-async fn find<E, C>(
-    condition: Condition,
-    db: &C,
-    lock: Option<LockType>,
-    audited: Option<&Audited>,
-) -> Result<Option<E::Model>, DbErr>
-where
-    E: EntityTrait,
-    C: ConnectionTrait,
-{
-    let mut select = E::find().filter(condition);
-    let question = audited.and_then(|audited| triggers::question(audited, db));
-    let asked = question.is_some();
-    if let Some(question) = question {
-        select = select.expr_as(question, triggers::ANSWER);
-    }
-    if let Some(lock) = lock {
-        select = select.lock(lock);
-    }
-    let Some(row) = db.query_one(&select.into_query()).await? else { return Ok(None) };
-    if asked
-        && row.try_get("", triggers::ANSWER)?
-        && let Some(audited) = audited
-    {
-        audited.triggers.store(true, Ordering::Relaxed);
-    }
-    E::Model::from_query_result(&row, "").map(Some)
 }
 
 /// The key of a row as the database holds it: both halves of an update's hooks see the same text.
