@@ -108,7 +108,8 @@ pub enum FailurePolicy {
 pub struct Config {
     /// Whether anything is recorded at all. Default: `true`.
     pub enabled: bool,
-    /// Whether reads of all resources are recorded, not only of those that ask for it. Default: `false`.
+    /// Whether reads of all resources are recorded, not only of those that ask for it. Default: `false`. Nothing acts on it
+    /// yet: hooks don't see reads.
     pub log_reads: bool,
     /// Whether operations that failed are recorded. Default: `true`.
     pub log_failures: bool,
@@ -118,9 +119,10 @@ pub struct Config {
     /// Default: `false`.
     pub require_actor: bool,
     /// For how many days entries are kept, where no policy of a resource or framework says otherwise. Default: 2555
-    /// (seven years).
+    /// (seven years). Nothing acts on it yet.
     pub retention_days: u32,
-    /// After how many days entries are moved to the archive; at most `retention_days`. Default: 365.
+    /// After how many days entries are moved to the archive; at most `retention_days`. Default: 365. Nothing acts on it
+    /// yet.
     pub archive_days: u32,
     /// Names of sensitive fields, in addition to the default list of [`Sanitizer`].
     pub sensitive_fields: Vec<String>,
