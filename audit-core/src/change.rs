@@ -55,7 +55,8 @@ impl<'a> Diff<'a> {
         } else {
             let (old, new) = values();
             // A transform (`with = ..`) may make two different values one, the column's scale two decimals.
-            if old == new {
+            // Equal isn't always alike: `0.0 == -0.0`.
+            if old == new && old.to_json() == new.to_json() {
                 return;
             }
             let (old, new) = (self.policy.guard(field, old), self.policy.guard(field, new));

@@ -111,7 +111,8 @@ pub struct Config {
     /// Whether reads of all resources are recorded, not only of those that ask for it. Default: `false`. Nothing acts on it
     /// yet: hooks don't see reads.
     pub log_reads: bool,
-    /// Whether operations that failed are recorded. Default: `true`.
+    /// Whether operations that failed are recorded, where something records them: `#[audit_action]`, `AuditTask`,
+    /// `log_failure`. Hooks aren't told of failed saves. Default: `true`.
     pub log_failures: bool,
     /// Whether changes made by schema migrations are recorded. Default: `false`.
     pub log_migrations: bool,

@@ -74,7 +74,7 @@ pub struct AuditContext {
     pub reason: Option<String>,
     /// Anything else; merged into the metadata of each entry. Sanitised when an entry is made.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Groups the entries of one transaction.
+    /// Groups the entries of one transaction; hooks can't know it, so it is up to you.
     pub transaction_id: Option<String>,
 }
 
@@ -143,7 +143,14 @@ impl AuditContext {
         self
     }
 
-    /// Sets the address. A text that is no IP address leaves it unknown.
+    /// Sets the address, as a server has it from the connection.
+    #[must_use]
+    pub fn ip_address(mut self, address: IpAddr) -> Self {
+        self.ip_address = Some(address);
+        self
+    }
+
+    /// Sets the address from a text. One that is no IP address leaves it unknown.
     #[must_use]
     pub fn ip(mut self, address: impl AsRef<str>) -> Self {
         self.ip_address = address.as_ref().parse().ok();

@@ -56,7 +56,8 @@ impl Resource {
             let Some(field) = policy.fields.get(*index) else { continue };
             if field.key {
                 let text = value.to_text();
-                let hidden = field.masked || field.excluded;
+                let secret = matches!(policy.sanitizer.sanitize_text(&text), Cow::Owned(_));
+                let hidden = field.masked || field.excluded || secret;
                 parts.push(if hidden { hex(&Sha256::digest(text.as_bytes())[..16]) } else { text });
             }
             if policy.name_field == Some(*index) {

@@ -67,6 +67,8 @@ impl Value {
             Self::Float32(v) => write_float(out, *v, f64::from(*v), 6),
             Self::Float64(v) => write_float(out, *v, *v, 15),
             Self::Text(v) | Self::Decimal(v) => write_text(out, v),
+            // A document that is null isn't the same as no document.
+            Self::Json(serde_json::Value::Null) => out.push_str(r#"{"$json":null}"#),
             Self::Json(v) => write_document(out, v),
             Self::List(items) => {
                 out.push('[');

@@ -45,6 +45,7 @@ mod audit;
 #[doc(hidden)]
 pub mod audited_fn;
 pub mod capture;
+mod db_error;
 pub mod entity;
 #[doc(hidden)]
 pub mod field;

@@ -6,6 +6,7 @@ use audit_core::{Classification, Entry, Error, Resource, Severity, Status, Value
 use sea_orm::ConnectionTrait;
 
 use crate::Audit;
+use crate::db_error::without_values;
 
 /// An operation as the application describes it.
 ///
@@ -157,10 +158,10 @@ impl Operation {
         self
     }
 
-    /// Marks it as failed with this error.
+    /// Marks it as failed with this error. Values that a database quotes in its messages are left out.
     pub fn failed(mut self, error: impl ToString) -> Self {
         self.status = Some(Status::Failed);
-        self.details = Some(error.to_string());
+        self.details = Some(without_values(&error.to_string()));
         self
     }
 
@@ -188,6 +189,7 @@ impl Operation {
         let clean = |text: String| sanitizer.sanitize_text(&text).into_owned();
         let mut resource = self.resource;
         resource.name = resource.name.map(clean);
+        resource.id = resource.id.map(clean);
         let mut entry = Entry::new(audit.clock().now(), self.action, resource);
         entry.reason = self.reason.map(clean);
         entry.details = self.details.map(clean);
@@ -310,23 +312,28 @@ pub async fn log_audit_event<C: ConnectionTrait>(
 
 /// Records a failed operation so that it survives the rollback of the transaction in which it failed.
 ///
-/// `db` must not be that transaction. With [`AuditBuilder::store`](crate::AuditBuilder::store) the entry goes over the
-/// audit's own connection, and `db` isn't used.
+/// Call it when that transaction has ended: while it is open, a write from outside may have to wait for it (on SQLite, or
+/// with a pool of one connection). With [`AuditBuilder::store`](crate::AuditBuilder::store) the entry goes over the audit's
+/// own connection, and `db` may also be the transaction: the entry is then written as soon as that is possible.
 ///
 /// # Errors
-/// As [`Operation::log`].
+/// As [`Operation::log`]; [`Error::Store`] if `db` is a transaction and the audit has no connection of its own: the entry
+/// would be lost with it.
 pub async fn log_failure<C: ConnectionTrait>(
     db: &C,
     operation: Operation,
     error: impl ToString,
 ) -> Result<(), Error> {
     let audit = Audit::current();
-    if !audit.config().log_failures {
-        return Ok(());
+    let in_transaction = typeid::of::<C>() == typeid::of::<sea_orm::DatabaseTransaction>();
+    if in_transaction && audit.own_store().is_none() && audit.sink().is_none() && audit.config().log_failures
+    {
+        return Err(Error::Store {
+            action: operation.action.into_owned(),
+            resource: operation.resource.kind.into_owned(),
+            reason: "it would be lost with the failing transaction; log it after the rollback, or give the audit a connection of its own by `AuditBuilder::store`".to_owned(),
+            retryable: false,
+        });
     }
-    let Some(entry) = operation.failed(error).entry(&audit)? else { return Ok(()) };
-    match audit.own_store() {
-        Some(store) => audit.write(store, vec![entry]).await,
-        None => audit.write(db, vec![entry]).await,
-    }
+    crate::audited_fn::record(operation, Some(db), Some(error.to_string())).await
 }

@@ -2,6 +2,6 @@
 
 pub use crate::entity::audit_log;
 pub use crate::{
-    Audit, AuditContext, AuditTask, Auditable, LogFilter, Operation, Resource, Severity, Status,
-    audit_action, audited, get_audit_logs,
+    Actor, Audit, AuditContext, AuditTask, Auditable, Config, EntityOptions, LogFilter, Operation, Resource,
+    Severity, Status, audit_action, audited, current, get_audit_logs, scope, spawn, suspended,
 };

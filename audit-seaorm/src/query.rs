@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 use crate::entity::audit_log::{Column, Entity};
 
+/// Longest text to search for, in characters: databases refuse patterns that are much longer.
+const MAX_SEARCH: usize = 1_000;
+
 /// Which entries to find. What isn't said doesn't restrict; everything said must hold.
 ///
 /// ```
@@ -46,7 +49,7 @@ impl LogFilter {
 
     /// The resource with this id; composite ids as [`join_key`](audit_core::join_key) makes them.
     pub fn entity_id(mut self, id: impl ToString) -> Self {
-        self.entity_id = Some(id.to_string());
+        self.entity_id = audit_core::Resource::new("").id(id).id;
         self
     }
 
@@ -112,7 +115,11 @@ impl LogFilter {
 
     /// The last so many days up to now.
     pub fn last_days(self, days: u32) -> Self {
-        self.start_date(Utc::now() - TimeDelta::days(i64::from(days)))
+        match Utc::now().checked_sub_signed(TimeDelta::days(i64::from(days))) {
+            Some(start) => self.start_date(start),
+            // Longer ago than there are dates: everything.
+            None => self,
+        }
     }
 
     /// Entries whose action, actor, resource or details contain this text, whatever its case. `%` and `_` mean
@@ -135,7 +142,7 @@ impl LogFilter {
         ];
         let mut condition = Condition::all();
         for (column, wanted) in texts {
-            condition = condition.add_option(wanted.as_ref().map(|wanted| column.eq(wanted.as_str())));
+            condition = condition.add_option(wanted.as_ref().map(|wanted| column.eq(without_nul(wanted))));
         }
         condition
             .add_option(self.status.map(|status| Column::Status.eq(status.as_str())))
@@ -149,6 +156,11 @@ impl LogFilter {
     }
 }
 
+/// As texts are stored: PostgreSQL has none with NUL.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// The smallest id of this millisecond.
 fn first_id_at(milliseconds: i64) -> Uuid {
     let milliseconds = u128::from(u64::try_from(milliseconds).unwrap_or(0)).min((1 << 48) - 1);
@@ -159,7 +171,7 @@ fn search_condition(text: &str) -> Condition {
     const ESCAPE: char = '!';
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
-    for c in text.to_lowercase().chars() {
+    for c in without_nul(&text.to_lowercase()).chars() {
         if matches!(c, '%' | '_' | ESCAPE) {
             pattern.push(ESCAPE);
         }
@@ -186,12 +198,15 @@ fn search_condition(text: &str) -> Condition {
 /// `.filter(..)`, `.all(db)`.
 ///
 /// # Errors
-/// [`Error::Format`] if the period ends before it starts.
+/// [`Error::Format`] if the period ends before it starts, or if the text to search for has more than 1,000 characters.
 pub fn get_audit_logs(filter: &LogFilter) -> Result<Select<Entity>, Error> {
     if let (Some(start), Some(end)) = (filter.start, filter.end)
         && end < start
     {
         return Err(Error::Format(format!("the period ends ({end}) before it starts ({start})")));
+    }
+    if filter.search.as_ref().is_some_and(|text| text.chars().nth(MAX_SEARCH).is_some()) {
+        return Err(Error::Format(format!("the text to search for has more than {MAX_SEARCH} characters")));
     }
     Ok(Entity::find().filter(filter.condition()).order_by_desc(Column::Seq))
 }

@@ -44,6 +44,7 @@ pub struct Declared {
     columns: Vec<Column>,
     spec: &'static ResourceSpec,
     derived: bool,
+    hooked: bool,
     diff: DiffFn,
     values: ValuesFn,
 }
@@ -78,7 +79,7 @@ impl Declared {
         A: ActiveModelTrait,
         <A::Entity as EntityTrait>::Model: 'static,
     {
-        Self::of_entity::<A::Entity>()
+        Self { hooked: true, ..Self::of_entity::<A::Entity>() }
     }
 
     pub(crate) fn of_entity<E>() -> Self
@@ -97,6 +98,7 @@ impl Declared {
             columns: E::Column::iter().map(describe_column::<E>).collect(),
             spec: &ResourceSpec::EMPTY,
             derived: false,
+            hooked: false,
             diff: |old, new, diff| {
                 if let (Some(old), Some(new)) = (old.downcast_ref::<E::Model>(), new.downcast_ref()) {
                     diff_by_columns(old, new, diff);
@@ -183,6 +185,8 @@ pub struct Audited {
     pub(crate) policy: ResourcePolicy,
     /// Whether the table was once seen to have triggers that run after a write, in any database.
     pub(crate) triggers: AtomicBool,
+    /// Whether it was said that writes over a migrator's connection are not recorded.
+    pub(crate) migrated: AtomicBool,
     declared: Declared,
 }
 
@@ -287,7 +291,12 @@ impl Registry {
             } else {
                 entities.insert(
                     entity,
-                    Ok(Arc::new(Audited { policy, triggers: AtomicBool::new(false), declared })),
+                    Ok(Arc::new(Audited {
+                        policy,
+                        triggers: AtomicBool::new(false),
+                        migrated: AtomicBool::new(false),
+                        declared,
+                    })),
                 );
             }
         }
@@ -295,7 +304,14 @@ impl Registry {
             tracing::warn!(resource = %name, "an excluded or skipped resource is none of the announced entities");
         }
         left_out.sort();
-        Ok(Self { entities, left_out })
+        let registry = Self { entities, left_out };
+        for table in registry.without_hooks() {
+            tracing::warn!(
+                table,
+                "the entity is to be audited, but `#[audited]` doesn't stand on its `impl ActiveModelBehavior`: nothing of it will be recorded"
+            );
+        }
+        Ok(registry)
     }
 
     /// How this entity is audited, or `None` if it isn't.
@@ -316,6 +332,19 @@ impl Registry {
             self.entities.values().filter_map(|audited| audited.as_ref().ok()).map(|a| &a.policy).collect();
         all.sort_by(|a, b| a.resource.cmp(&b.resource));
         all
+    }
+
+    /// Tables of audited entities whose `ActiveModelBehavior` doesn't carry `#[audited]`: no hook will ever see them.
+    pub fn without_hooks(&self) -> Vec<&str> {
+        let mut tables: Vec<_> = self
+            .entities
+            .values()
+            .filter_map(|audited| audited.as_ref().ok())
+            .filter(|audited| !audited.declared.hooked)
+            .map(|audited| audited.policy.table.as_str())
+            .collect();
+        tables.sort_unstable();
+        tables
     }
 
     /// Tables of announced entities that are not audited: excluded, waived, or outside the registered modules.

@@ -62,13 +62,18 @@ impl Scope {
         }
     }
 
-    /// Runs `future` in this scope, under a new id.
-    async fn run<F: Future>(mut self, future: F) -> F::Output {
+    /// The same under an id of its own.
+    fn renumbered(self) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        self.id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let end = End(self.id);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), ..self }
+    }
+
+    /// Runs `future` in this scope, under a new id.
+    async fn run<F: Future>(self, future: F) -> F::Output {
+        let scope = self.renumbered();
+        let end = End(scope.id);
         SCOPE
-            .scope(self, async move {
+            .scope(scope, async move {
                 let _end = end;
                 future.await
             })
@@ -141,8 +146,11 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let scope = Scope::current().unwrap_or_else(Scope::empty);
-    tokio::task::spawn_blocking(move || SCOPE.sync_scope(scope, work))
+    let scope = Scope::current().unwrap_or_else(Scope::empty).renumbered();
+    tokio::task::spawn_blocking(move || {
+        let _end = End(scope.id);
+        SCOPE.sync_scope(scope, work)
+    })
 }
 
 /// Runs `future` without capture: for data changes that are no business operations, such as seeding or a data

@@ -5,6 +5,7 @@ use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryTrait};
 
 use crate::Audit;
+use crate::db_error::{aborts_transaction, describe, is_retryable};
 use crate::entity::audit_log;
 
 /// Entries in one INSERT: 31 parameters each, and SQLite takes 32,766.
@@ -33,7 +34,11 @@ impl Audit {
     ) -> Result<bool, Error> {
         entries.iter_mut().for_each(Entry::finish);
         if let Some(sink) = self.sink() {
-            return self.tolerate(sink.record(&entries).await.map(|()| false), &entries);
+            let answer = match question {
+                Some(question) => ask(db, question).await.map_err(|error| store_error(&entries, &error))?,
+                None => false,
+            };
+            return self.tolerate(sink.record(&entries).await.map(|()| answer), &entries);
         }
         let best_effort = self.config().on_failure == FailurePolicy::BestEffort;
         // A failed statement would poison PostgreSQL's transaction, and the business write with it.
@@ -46,6 +51,12 @@ impl Audit {
                 .map_err(|error| store_error(&entries, &error))?;
         }
         let written = insert(db, &entries, question).await;
+        if let Err(error) = &written
+            && aborts_transaction(error)
+        {
+            // The business write is gone with the entry: no policy may hide that.
+            return Err(store_error(&entries, error));
+        }
         if savepoint {
             let end = if written.is_ok() { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" };
             db.execute_unprepared(&format!("{end} audit_entry"))
@@ -88,59 +99,17 @@ async fn insert<C: ConnectionTrait>(
     Ok(answer)
 }
 
+/// The question by itself, where no entry goes to the database.
+async fn ask<C: ConnectionTrait>(db: &C, question: Expr) -> Result<bool, DbErr> {
+    let row = db.query_one(&Query::select().expr(question).to_owned()).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index(0))
+}
+
 fn store_error(entries: &[Entry], error: &DbErr) -> Error {
     let (action, resource) = entries
         .first()
         .map_or_else(Default::default, |entry| (entry.action.to_string(), entry.resource.kind.to_string()));
     Error::Store { action, resource, reason: describe(error).to_owned(), retryable: is_retryable(error) }
-}
-
-/// What a database said, without anything that may contain a value: databases quote values in the messages of
-/// constraint and type errors. So the message is not passed on; its cause is, where it is a known one.
-pub(crate) fn describe(error: &DbErr) -> &'static str {
-    const CAUSES: &[(&[&str], &str)] = &[
-        (
-            &["no such table", "does not exist", "doesn't exist"],
-            "the table `audit_log` or one of its columns doesn't exist; run the audit migrations",
-        ),
-        (&["append-only"], "the audit tables are append-only"),
-        (&["current transaction is aborted"], "the transaction has failed before"),
-        (
-            &["database is locked", "database table is locked", "Lock wait timeout"],
-            "a lock could not be had in time",
-        ),
-        (&["eadlock"], "it was the victim of a deadlock"),
-        (&["could not serialize"], "a concurrent transaction got in between"),
-        (&["read-only", "readonly", "read only"], "the database is read-only"),
-        (&["disk is full", "No space left", "disk full", "is full"], "the database's disk is full"),
-        (
-            &["ermission denied", "denied to user", "command denied"],
-            "the database user may not insert into `audit_log`",
-        ),
-        (
-            &["packet bigger", "too big", "too large", "max_allowed_packet"],
-            "it is larger than the database takes",
-        ),
-        (&["imed out", "imeout"], "it took too long"),
-    ];
-    if matches!(error, DbErr::ConnectionAcquire(_)) {
-        return "no connection could be had from the pool";
-    }
-    let text = error.to_string();
-    let known = CAUSES.iter().find(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
-    match (known, error) {
-        (Some((_, cause)), _) => cause,
-        (None, DbErr::Conn(_)) => "the connection failed",
-        (None, _) => "the database refused it",
-    }
-}
-
-fn is_retryable(error: &DbErr) -> bool {
-    let text = error.to_string();
-    matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
-        || ["deadlock", "could not serialize", "database is locked", "Lock wait timeout"]
-            .iter()
-            .any(|sign| text.contains(sign))
 }
 
 /// SeaORM's hooks fail with its own error. The message stays; what kind it was, [`is_audit_error`] tells.

@@ -105,12 +105,14 @@ impl BeforeImages {
         });
     }
 
-    /// Takes the row as it was before the write that this flow has just done.
+    /// Takes the row as it was before the write that this flow has just done. A future may have moved to another task in
+    /// between, so if this flow has none, the newest of any other counts.
     pub(crate) fn take<M: Any>(&self, key: &Key, write: Write) -> Option<M> {
         let flow = Flow::current();
         let image = self.with(|waiting| {
             let images = waiting.images.get_mut(key)?;
-            let at = images.iter().rposition(|image| image.flow == flow && image.write == write)?;
+            let own = images.iter().rposition(|image| image.flow == flow && image.write == write);
+            let at = own.or_else(|| images.iter().rposition(|image| image.write == write))?;
             let image = images.remove(at);
             if images.is_empty() {
                 waiting.images.remove(key);
@@ -125,8 +127,12 @@ impl BeforeImages {
     /// that has just been done, but will be done after it. Calls `row` only if there are any.
     pub(crate) fn renew<M: Any + Send>(&self, key: &Key, row: impl Fn() -> M) {
         self.with(|waiting| {
-            for image in waiting.images.get_mut(key).into_iter().flatten() {
-                image.row = Box::new(row());
+            let waiting = waiting.images.get_mut(key).into_iter().flatten();
+            for image in waiting {
+                image.row = match image.write {
+                    Write::Update => Box::new(row()),
+                    Write::Delete => Box::new(Some(row())),
+                };
             }
         });
     }

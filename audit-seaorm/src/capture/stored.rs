@@ -58,6 +58,22 @@ where
     find::<A::Entity, C>(|column| Some(row.get(column)), db, None, None).await
 }
 
+/// Whether what SeaORM returns from an update may be older than the update: MySQL has no `RETURNING`, so SeaORM reads the
+/// row afterwards, and in a transaction that sees a snapshot a row that the update didn't really change is shown as it
+/// was when the snapshot was taken.
+pub(super) fn may_be_of_an_old_snapshot<C: ConnectionTrait>(db: &C) -> bool {
+    db.get_database_backend() == DbBackend::MySql && typeid::of::<C>() != typeid::of::<DatabaseConnection>()
+}
+
+/// This row again, as it is now even if the transaction sees an older snapshot.
+pub(super) async fn locked_again<A, C>(row: &ModelOf<A>, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
+where
+    A: ActiveModelTrait,
+    C: ConnectionTrait,
+{
+    find::<A::Entity, C>(|column| Some(row.get(column)), db, Some(LockType::Update), None).await
+}
+
 /// The row with this primary key; `None` also if a part of the key is missing: SeaORM will refuse such a write with an
 /// error of its own.
 async fn find<E, C>(

@@ -13,3 +13,9 @@ CREATE TRIGGER audit_log_refuse_update BEFORE UPDATE ON audit_log FOR EACH ROW
 
 CREATE TRIGGER audit_log_refuse_delete BEFORE DELETE ON audit_log FOR EACH ROW
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'audit_log is append-only: DELETE refused';
+
+-- No statement chooses its place in the order: an entry at the largest number would bar every one after it.
+CREATE TRIGGER audit_log_refuse_seq BEFORE INSERT ON audit_log FOR EACH ROW
+    IF NEW.seq <> 0 THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'audit_log is append-only: explicit seq refused';
+    END IF;

@@ -1,0 +1,126 @@
+//! What databases say when they refuse, and what of it may be passed on.
+
+use sea_orm::DbErr;
+
+/// What a database said, without anything that may contain a value: databases quote values in the messages of
+/// constraint and type errors. So the message is not passed on; its cause is, where it is a known one.
+pub(crate) fn describe(error: &DbErr) -> &'static str {
+    const CAUSES: &[(&[&str], &str)] = &[
+        (
+            &["no such table", "does not exist", "doesn't exist"],
+            "the table `audit_log` or one of its columns doesn't exist; run the audit migrations",
+        ),
+        (&["append-only"], "the audit tables are append-only"),
+        (&["current transaction is aborted"], "the transaction has failed before"),
+        (
+            &["database is locked", "database table is locked", "Lock wait timeout"],
+            "a lock could not be had in time",
+        ),
+        (&["eadlock"], "it was the victim of a deadlock"),
+        (&["could not serialize"], "a concurrent transaction got in between"),
+        (&["read-only", "readonly", "read only"], "the database is read-only"),
+        (&["disk is full", "No space left", "disk full", "is full"], "the database's disk is full"),
+        (
+            &["ermission denied", "denied to user", "command denied"],
+            "the database user may not insert into `audit_log`",
+        ),
+        (
+            &["packet bigger", "too big", "too large", "max_allowed_packet"],
+            "it is larger than the database takes",
+        ),
+        (&["imed out", "imeout"], "it took too long"),
+    ];
+    if matches!(error, DbErr::ConnectionAcquire(_)) {
+        return "no connection could be had from the pool";
+    }
+    let text = error.to_string();
+    let known = CAUSES.iter().find(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
+    match (known, error) {
+        (Some((_, cause)), _) => cause,
+        (None, DbErr::Conn(_)) => "the connection failed",
+        (None, _) => "the database refused it",
+    }
+}
+
+/// Whether the same operation may succeed when it is tried again.
+pub(crate) fn is_retryable(error: &DbErr) -> bool {
+    let text = error.to_string();
+    matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
+        || ["deadlock", "could not serialize", "database is locked", "Lock wait timeout"]
+            .iter()
+            .any(|sign| text.contains(sign))
+}
+
+/// Whether the whole transaction has failed with the statement.
+pub(crate) fn aborts_transaction(error: &DbErr) -> bool {
+    let text = error.to_string();
+    text.contains("eadlock") || text.contains("could not serialize")
+}
+
+/// An error's text without the values that databases quote in it, such as `Duplicate entry 'x' for key ..`.
+pub(crate) fn without_values(text: &str) -> String {
+    /// What stands before a value, and what after it; nothing after it means up to the end of the line.
+    const QUOTED: &[(&str, &str)] = &[
+        ("Duplicate entry \'", "\' for key"),
+        ("value: \'", "\' for column"),
+        ("value: \'", "\'"),
+        ("incorrect for column \'", "\'"),
+        ("Data too long for column \'", "\'"),
+        ("invalid input syntax for type ", ""),
+        ("invalid input value for enum ", ""),
+        ("value \"", "\" is out of range"),
+        ("date/time field value out of range: ", ""),
+        ("invalid byte sequence for encoding ", ""),
+        ("Failing row contains (", ""),
+        ("Key (", ""),
+    ];
+    let mut clean = text.to_owned();
+    for (before, after) in QUOTED {
+        let mut from = 0;
+        while let Some(found) = clean[from..].find(before) {
+            let start = from + found + before.len();
+            let rest = &clean[start..];
+            let end = match after {
+                &"" => rest.find('\n').unwrap_or(rest.len()),
+                after => match rest.find(after) {
+                    Some(end) => end,
+                    None => break,
+                },
+            };
+            clean.replace_range(start..start + end, audit_core::MASK);
+            from = start + audit_core::MASK.len();
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_values;
+
+    #[test]
+    fn i5_values_in_database_messages_are_left_out() {
+        for (message, expected) in [
+            (
+                "1062 (23000): Duplicate entry 's3cr\'et' for key 'u'",
+                "1062 (23000): Duplicate entry '***' for key 'u'",
+            ),
+            ("invalid input syntax for type uuid: \"s3cret\"", "invalid input syntax for type ***"),
+            (
+                "Incorrect integer value: 's3cret' for column `a`.`b` at row 1",
+                "Incorrect integer value: '***' for column `a`.`b` at row 1",
+            ),
+            (
+                "value \"99999999999\" is out of range for type integer",
+                "value \"***\" is out of range for type integer",
+            ),
+            (
+                "duplicate key value violates unique constraint \"u\"",
+                "duplicate key value violates unique constraint \"u\"",
+            ),
+            ("refused: 22 is closed", "refused: 22 is closed"),
+        ] {
+            assert_eq!(without_values(message), expected);
+        }
+    }
+}
