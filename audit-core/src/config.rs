@@ -23,10 +23,12 @@ const MAX_DAYS: u32 = 365_000;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailurePolicy {
-    /// The operation fails and nothing of it is committed.
+    /// The operation fails. Within a transaction nothing of it can be committed; without one the business row has been
+    /// committed by itself and stays, so don't just try again.
     #[default]
     Block,
-    /// The operation goes on; the loss is counted and a warning logged.
+    /// The operation goes on; the loss is logged. Not for a transaction that several tasks write over at once: on
+    /// PostgreSQL each entry has a savepoint, and those of two tasks would overlap.
     BestEffort,
 }
 

@@ -1,6 +1,7 @@
 //! Who acts, for whom, from where.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,7 @@ impl Actor {
 /// assert_eq!(context.actor.id.as_deref(), Some("42"));
 /// assert_eq!(context.ip_address, Some("192.0.2.7".parse().unwrap()));
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditContext {
     /// Who acts.
@@ -204,6 +205,18 @@ impl AuditContext {
     pub fn with(mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
         self.metadata.get_or_insert_default().insert(key.into(), value.into());
         self
+    }
+}
+
+/// Without the request's data and the metadata, which aren't sanitised yet.
+impl fmt::Debug for AuditContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditContext")
+            .field("actor", &self.actor)
+            .field("tenant", &self.tenant)
+            .field("ip_address", &self.ip_address)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
     }
 }
 

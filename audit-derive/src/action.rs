@@ -277,6 +277,14 @@ fn around(arguments: &Arguments, sig: &Signature, body: &Body, private: &TokenSt
         // Before the body: it may consume the arguments.
         let #operation = #described;
         let #db = #connection;
+        // Before anything is done that then couldn't be recorded.
+        if let (true, ::core::result::Result::Err(#error)) = (#db.is_none(), #private::action::connected()) {
+            #[allow(unused_imports)]
+            use #private::action::*;
+            if let ::core::option::Option::Some(#failed) = (&&Unrecorded::<#output>::new()).refuse(#error) {
+                return #failed;
+            }
+        }
         // A block of its own, so that `?` and `return` end it and not the function.
         let #outcome = async {
             // Tells the compiler the block's type, which can't be written.

@@ -53,13 +53,23 @@ pub async fn record<C: ConnectionTrait>(
         (None, _) if audit.sink().is_some() => {
             audit.write(&sea_orm::DatabaseConnection::default(), vec![entry]).await
         }
-        (None, _) => Err(Error::Store {
-            action: entry.action.into_owned(),
-            resource: entry.resource.kind.into_owned(),
-            reason: "there is no connection: name one by `#[audit_action(db = ..)]` or give the audit its own by `AuditBuilder::store`".to_owned(),
-            retryable: false,
-        }),
+        (None, _) => connected(),
     }
+}
+
+/// Whether a function that names no connection can be recorded.
+///
+/// # Errors
+/// [`Error::Registration`] if the audit has no connection of its own either.
+pub fn connected() -> Result<(), Error> {
+    let audit = Audit::current();
+    if audit.own_store().is_some() || audit.sink().is_some() || !audit.config().enabled {
+        return Ok(());
+    }
+    Err(Error::Registration(
+        "an `#[audit_action]` has no connection to be recorded over: name one by `db = ..` (an argument `db`, `conn` or `txn` that is a reference is found by itself), or give the audit its own by `AuditBuilder::store`"
+            .to_owned(),
+    ))
 }
 
 /// Writes the entry over the audit's own connection as soon as that is possible. On SQLite that is after the caller's
@@ -127,11 +137,18 @@ impl<T> Unrecorded<T> {
 
 /// Functions whose error can say that the audit failed; first choice of method resolution.
 pub trait FailUnrecorded<R> {
+    /// The outcome of a function that isn't run, because it couldn't be recorded.
+    fn refuse(&self, error: Error) -> Option<R>;
+
     /// The outcome that takes the place of a success that couldn't be recorded.
     fn convert(&self, error: Error, outcome: &R) -> Option<R>;
 }
 
 impl<T, E: From<DbErr>> FailUnrecorded<Result<T, E>> for &Unrecorded<Result<T, E>> {
+    fn refuse(&self, error: Error) -> Option<Result<T, E>> {
+        Some(Err(E::from(to_db_err(&error))))
+    }
+
     fn convert(&self, error: Error, outcome: &Result<T, E>) -> Option<Result<T, E>> {
         if outcome.is_err() {
             tracing::error!(%error, "a failed action could not be recorded");
@@ -143,11 +160,19 @@ impl<T, E: From<DbErr>> FailUnrecorded<Result<T, E>> for &Unrecorded<Result<T, E
 
 /// Functions whose outcome has no place for it.
 pub trait LogUnrecorded<R> {
+    /// None: the function runs all the same; that it won't be recorded is logged.
+    fn refuse(&self, error: Error) -> Option<R>;
+
     /// None: the outcome stands; the loss is logged.
     fn convert(&self, error: Error, outcome: &R) -> Option<R>;
 }
 
 impl<T> LogUnrecorded<T> for Unrecorded<T> {
+    fn refuse(&self, error: Error) -> Option<T> {
+        tracing::error!(%error, "an action will not be recorded, and its error type can't say so (it needs `From<DbErr>`)");
+        None
+    }
+
     fn convert(&self, error: Error, _outcome: &T) -> Option<T> {
         tracing::error!(%error, "an action could not be recorded, and its error type can't say so (it needs `From<DbErr>`)");
         None

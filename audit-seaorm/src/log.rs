@@ -1,6 +1,7 @@
 //! Logging by hand: operations that no row change shows.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use audit_core::{Classification, Entry, Error, Resource, Severity, Status, Value, list_json};
 use sea_orm::ConnectionTrait;
@@ -31,7 +32,7 @@ use crate::db_error::without_values;
 /// # assert_eq!(sink.entries()[0].changed_fields, ["from_balance"]);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "an operation is recorded by `log`"]
 pub struct Operation {
     action: Cow<'static, str>,
@@ -220,6 +221,17 @@ impl Operation {
             entry = entry.with_metadata(self.metadata, sanitizer);
         }
         Ok(Some(entry.with_context(&context, sanitizer)))
+    }
+}
+
+/// Without the data, which isn't sanitised yet.
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("action", &self.action)
+            .field("resource", &self.resource.kind)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 

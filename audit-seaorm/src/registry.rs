@@ -359,10 +359,13 @@ fn announced() -> Vec<(&'static str, Declared)> {
     for declaration in inventory::iter::<Declaration> {
         let declared = (declaration.declare)();
         match all.iter_mut().find(|(_, known)| known.entity == declared.entity) {
-            Some(known) if declared.derived && !known.1.derived => {
-                *known = (declaration.module_path, declared)
+            Some(known) => {
+                let hooked = known.1.hooked || declared.hooked;
+                if declared.derived && !known.1.derived {
+                    *known = (declaration.module_path, declared);
+                }
+                known.1.hooked = hooked;
             }
-            Some(_) => {}
             None => all.push((declaration.module_path, declared)),
         }
     }

@@ -172,7 +172,10 @@ where
     let Some((audit, audited)) = capture::<A::Entity, C>(action::DELETE, db)? else { return Ok(model) };
     let Some(key) = delete_key(&model, db) else { return Ok(model) };
     let entry = match BeforeImages::of_process().take::<Option<ModelOf<A>>>(&key, Write::Delete) {
-        Some(Some(old)) => entries::deleted(&audit, &audited, &old).map(Some),
+        Some(Some(old)) => {
+            BeforeImages::of_process().settle::<ModelOf<A>>(&key);
+            entries::deleted(&audit, &audited, &old).map(Some)
+        }
         Some(None) => Ok(None),
         None => Err(lost_image(&audited)),
     };

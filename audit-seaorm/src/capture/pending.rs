@@ -137,6 +137,17 @@ impl BeforeImages {
         });
     }
 
+    /// Tells the deletes of this row that are still in flight that there is no row any more.
+    pub(crate) fn settle<M: Any + Send>(&self, key: &Key) {
+        self.with(|waiting| {
+            for image in waiting.images.get_mut(key).into_iter().flatten() {
+                if image.write == Write::Delete {
+                    image.row = Box::new(None::<M>);
+                }
+            }
+        });
+    }
+
     /// Drops what failed writes of a scope left behind.
     pub(crate) fn end_scope(&self, id: u64) {
         if self.len() > 0 {
