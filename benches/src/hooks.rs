@@ -64,7 +64,7 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
         }
         for pairs in &pairs {
             let (base, audited) = pairs.each(100);
-            cells.push(format!("{} {base:.0?} -> {audited:.0?}", pairs.ratio()));
+            cells.push(format!("{}, {} -> {} µs", pairs.ratio(), base.as_micros(), audited.as_micros()));
         }
         println!("| {name} | {} |", cells.join(" | "));
     }

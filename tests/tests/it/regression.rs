@@ -283,3 +283,50 @@ fn i5_debug_output_carries_no_data() {
     let operation = Operation::new("x", "y").new_data(json!({"password": "hunter2"})).details("hunter2");
     assert!(!format!("{context:?} {operation:?}").contains("hunter2"));
 }
+
+mod graph_in_a_migration {
+    //! Saving a graph opens a transaction, which nothing tells from an application's.
+
+    use sea_orm_migration::prelude::*;
+
+    use crate::fixtures::blog;
+
+    pub(super) struct Migrator;
+
+    impl MigratorTrait for Migrator {
+        fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+            vec![Box::new(Seed)]
+        }
+    }
+
+    struct Seed;
+
+    impl MigrationName for Seed {
+        fn name(&self) -> &'static str {
+            "m20260103_000001_graph"
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl MigrationTrait for Seed {
+        async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+            let schema = sea_orm::Schema::new(manager.get_database_backend());
+            for table in [
+                schema.create_table_from_entity(blog::author::Entity),
+                schema.create_table_from_entity(blog::post::Entity),
+            ] {
+                manager.create_table(table).await?;
+            }
+            let post = blog::post::ActiveModel::builder().set_title("First");
+            let author = blog::author::ActiveModel::builder().set_name("Ann").add_post(post);
+            author.save(manager.get_connection()).await?;
+            Ok(())
+        }
+    }
+}
+
+db_test!(c13_a_migration_that_saves_a_graph_rests_when_suspended, async |t| {
+    use sea_orm_migration::MigratorTrait;
+    suspended(graph_in_a_migration::Migrator::up(&t.db, None)).await.unwrap();
+    assert_eq!(entries(t).await, []);
+});
