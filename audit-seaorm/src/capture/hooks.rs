@@ -115,11 +115,16 @@ where
         return Err(to_db_err(&lost_image(&audited)));
     };
     let mut entry = entries::updated(&audit, &audited, &old, row);
-    if matches!(entry, Ok(Some(_))) && stored::may_be_of_an_old_snapshot(db) {
-        let current = stored::locked_again::<A, C>(row, db).await?;
-        entry = entries::updated(&audit, &audited, &old, current.as_ref().unwrap_or(row));
+    let confirmed = if matches!(entry, Ok(Some(_))) && stored::may_be_of_an_old_snapshot(db) {
+        stored::locked_again::<A, C>(row, db).await?
+    } else {
+        None
+    };
+    if let Some(current) = &confirmed {
+        entry = entries::updated(&audit, &audited, &old, current);
     }
-    BeforeImages::of_process().renew(&key, || row.clone());
+    BeforeImages::of_process().renew(&key, || confirmed.as_ref().unwrap_or(row).clone());
+    drop(confirmed);
     drop((old, stored));
     write(&audit, db, entry).await?;
     Ok(model)

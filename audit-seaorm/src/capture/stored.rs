@@ -40,13 +40,14 @@ where
     find::<A::Entity, C>(|column| model.get(column).into_value(), db, lock, asking).await
 }
 
-/// The row that an active model names, as it is now.
+/// The row that an active model names, as it is now even if the transaction sees an older snapshot.
 pub(super) async fn named_by<A, C>(model: &A, db: &C) -> Result<Option<ModelOf<A>>, DbErr>
 where
     A: ActiveModelTrait,
     C: ConnectionTrait,
 {
-    find::<A::Entity, C>(|column| model.get(column).into_value(), db, None, None).await
+    let lock = may_be_of_an_old_snapshot(db).then_some(LockType::Update);
+    find::<A::Entity, C>(|column| model.get(column).into_value(), db, lock, None).await
 }
 
 /// This row again, as it is now.

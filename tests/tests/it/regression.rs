@@ -116,6 +116,18 @@ db_test!(an_old_snapshot_is_not_recorded_as_a_change, on(postgres, mysql), async
     assert_eq!(changes(&only_entry(t).await), json!({"balance": {"old": "0.01", "new": "5.00"}}));
 });
 
+db_test!(an_old_snapshot_is_not_recorded_without_returning_either, on(mysql), async |t| {
+    create_table(t, account::Entity).await;
+    let row = quiet_account(&t.db, "a", 1).await;
+    let transaction = t.db.begin().await.unwrap();
+    account::Entity::find_by_id(row.id).one(&transaction).await.unwrap().unwrap();
+    set_balance(&t.db, row.id, 500).await.unwrap();
+    let same = account::ActiveModel { id: Set(row.id), owner: Set("a".into()), ..Default::default() };
+    same.update_without_returning(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(changes(&only_entry(t).await), json!({"balance": {"old": "0.01", "new": "5.00"}}));
+});
+
 #[audit_action(entity_type = "Account", action = "token.set", entity_id = id)]
 async fn set_token(db: &DatabaseConnection, id: i64, token: &str) -> Result<(), DbErr> {
     let change =
