@@ -91,6 +91,8 @@ pub struct FieldSpec {
     pub sensitive: Option<bool>,
     /// Classification. `None`: decided by the field's name and type.
     pub classification: Option<Classification>,
+    /// Its value is recorded as a function makes it (`with = ..`): only the program can tell.
+    pub transformed: bool,
 }
 
 impl FieldSpec {
@@ -104,6 +106,7 @@ impl FieldSpec {
             name: false,
             sensitive: None,
             classification: None,
+            transformed: false,
         }
     }
 }

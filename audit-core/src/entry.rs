@@ -308,38 +308,72 @@ impl Entry {
     /// It detects damage and careless edits. Whoever can write the table can also write a new hash; against that
     /// stands the signed log over all entries.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = FieldHash(Sha256::new());
-        hash.field("id", Some(self.id.as_bytes().as_slice()));
-        hash.field("timestamp", Some(self.timestamp.timestamp_micros().to_be_bytes().as_slice()));
-        hash.text("tenant", self.tenant.as_deref());
-        hash.text("actor_type", Some(&self.actor.kind));
-        hash.text("actor_id", self.actor.id.as_deref());
-        hash.text("actor_name", self.actor.name.as_deref());
-        hash.text("actor_email", self.actor.email.as_deref());
-        hash.text("action", Some(&self.action));
-        hash.text("module", self.module.as_deref());
-        hash.text("resource_type", Some(&self.resource.kind));
-        hash.text("resource_id", self.resource.id.as_deref());
-        hash.text("resource_name", self.resource.name.as_deref());
-        hash.text("status", Some(self.status.as_str()));
-        hash.text("severity", Some(self.severity.as_str()));
-        hash.text("changes", self.changes.as_deref());
-        hash.text("changed_fields", list_json(&self.changed_fields).as_deref());
-        hash.text("old_data", self.old_data.as_deref());
-        hash.text("new_data", self.new_data.as_deref());
-        hash.text("frameworks", list_json(&self.frameworks).as_deref());
-        hash.text("classification", Some(self.classification.as_str()));
-        hash.field("is_sensitive", Some(&[u8::from(self.is_sensitive)]));
-        hash.text("ip_address", self.ip_address.as_deref());
-        hash.text("user_agent", self.user_agent.as_deref());
-        hash.text("session_id", self.session_id.as_deref());
-        hash.text("request_id", self.request_id.as_deref());
-        hash.text("request_data", self.request_data.as_deref());
-        hash.text("details", self.details.as_deref());
-        hash.text("reason", self.reason.as_deref());
-        hash.text("metadata", self.metadata.as_deref());
-        hash.text("transaction_id", self.transaction_id.as_deref());
-        hash.0.finalize().into()
+        let mut hash = Sha256::new();
+        self.each_field(|tag, bytes| digest_field(tag, bytes, |part| hash.update(part)));
+        hash.finalize().into()
+    }
+
+    /// What [`digest`](Self::digest) hashes of the fields between two others, in its order; `None` means the beginning or
+    /// the end. A database that makes entries by itself puts the input together from such pieces.
+    pub fn digest_input(&self, after: Option<&str>, before: Option<&str>) -> Vec<u8> {
+        let mut input = Vec::with_capacity(256);
+        let mut inside = after.is_none();
+        self.each_field(|tag, bytes| {
+            inside &= before != Some(tag);
+            if inside {
+                digest_field(tag, bytes, |part| input.extend_from_slice(part));
+            }
+            inside |= after == Some(tag);
+        });
+        input
+    }
+
+    /// Visits what is hashed, in its order; what is unknown is visited as `None`.
+    fn each_field(&self, mut visit: impl FnMut(&'static str, Option<&[u8]>)) {
+        let id = self.id.as_bytes().as_slice();
+        let timestamp = self.timestamp.timestamp_micros().to_be_bytes();
+        visit("id", Some(id));
+        visit("timestamp", Some(timestamp.as_slice()));
+        let mut text = |tag: &'static str, text: Option<&str>| visit(tag, text.map(str::as_bytes));
+        text("tenant", self.tenant.as_deref());
+        text("actor_type", Some(&self.actor.kind));
+        text("actor_id", self.actor.id.as_deref());
+        text("actor_name", self.actor.name.as_deref());
+        text("actor_email", self.actor.email.as_deref());
+        text("action", Some(&self.action));
+        text("module", self.module.as_deref());
+        text("resource_type", Some(&self.resource.kind));
+        text("resource_id", self.resource.id.as_deref());
+        text("resource_name", self.resource.name.as_deref());
+        text("status", Some(self.status.as_str()));
+        text("severity", Some(self.severity.as_str()));
+        text("changes", self.changes.as_deref());
+        text("changed_fields", list_json(&self.changed_fields).as_deref());
+        text("old_data", self.old_data.as_deref());
+        text("new_data", self.new_data.as_deref());
+        text("frameworks", list_json(&self.frameworks).as_deref());
+        text("classification", Some(self.classification.as_str()));
+        visit("is_sensitive", Some(&[u8::from(self.is_sensitive)]));
+        let mut text = |tag: &'static str, text: Option<&str>| visit(tag, text.map(str::as_bytes));
+        text("ip_address", self.ip_address.as_deref());
+        text("user_agent", self.user_agent.as_deref());
+        text("session_id", self.session_id.as_deref());
+        text("request_id", self.request_id.as_deref());
+        text("request_data", self.request_data.as_deref());
+        text("details", self.details.as_deref());
+        text("reason", self.reason.as_deref());
+        text("metadata", self.metadata.as_deref());
+        text("transaction_id", self.transaction_id.as_deref());
+    }
+}
+
+/// A field as it is hashed: tag and content, each after its length; nothing if it is unknown.
+fn digest_field(tag: &str, bytes: Option<&[u8]>, mut take: impl FnMut(&[u8])) {
+    if let Some(bytes) = bytes {
+        for part in [tag.as_bytes(), bytes] {
+            take(&(part.len() as u64).to_be_bytes());
+            take(part);
+        }
     }
 }
 
@@ -387,23 +421,6 @@ fn new_id(timestamp: DateTime<Utc>) -> Uuid {
     let context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
     let seconds = u64::try_from(timestamp.timestamp()).unwrap_or(0);
     Uuid::new_v7(Timestamp::from_unix(&*context, seconds, timestamp.timestamp_subsec_nanos()))
-}
-
-struct FieldHash(Sha256);
-
-impl FieldHash {
-    fn text(&mut self, tag: &str, text: Option<&str>) {
-        self.field(tag, text.map(str::as_bytes));
-    }
-
-    fn field(&mut self, tag: &str, bytes: Option<&[u8]>) {
-        if let Some(bytes) = bytes {
-            for part in [tag.as_bytes(), bytes] {
-                self.0.update((part.len() as u64).to_be_bytes());
-                self.0.update(part);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

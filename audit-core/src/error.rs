@@ -40,6 +40,9 @@ pub enum Error {
         /// Why they aren't known.
         reason: &'static str,
     },
+    /// An operation was refused because it could not be recorded.
+    #[error("refused: {0}")]
+    Refused(String),
     /// A text does not follow the record format.
     #[error("not in the record format: {0}")]
     Format(String),

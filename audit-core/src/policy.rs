@@ -73,6 +73,8 @@ pub struct FieldPolicy {
     pub sensitive: bool,
     /// Classification of the field.
     pub classification: Classification,
+    /// Its value is recorded as a function of the program makes it.
+    pub transformed: bool,
 }
 
 /// How a resource is treated.
@@ -190,6 +192,11 @@ impl ResourcePolicy {
         Value::Oversized { bytes: rendering.len(), sha256: hex(&Sha256::digest(rendering.as_bytes())) }
     }
 
+    /// The size from which on a value is replaced by its length and digest, in bytes.
+    pub fn max_value_bytes(&self) -> usize {
+        self.max_value_bytes
+    }
+
     /// The index of the field with this column name.
     pub fn field_of_column(&self, column: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.column == column)
@@ -287,5 +294,6 @@ fn field_policy(
         key: column.key,
         sensitive,
         classification,
+        transformed: field.transformed,
     }
 }

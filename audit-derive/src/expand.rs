@@ -160,6 +160,7 @@ fn field_spec(field: &Field) -> TokenStream {
     let name = said.name.is_some();
     let sensitive = option(said.sensitive);
     let classification = option(said.classification);
+    let transformed = said.with.is_some();
     quote! {
         __audit::FieldSpec {
             ident: #ident,
@@ -169,6 +170,7 @@ fn field_spec(field: &Field) -> TokenStream {
             name: #name,
             sensitive: #sensitive,
             classification: #classification,
+            transformed: #transformed,
         }
     }
 }

@@ -101,13 +101,9 @@ impl Audit {
         }
     }
 
-    /// An entry of this moment in the current context.
-    ///
-    /// # Errors
-    /// [`Error::NoActor`] if there is no context and the configuration demands one.
-    pub(crate) fn entry(&self, action: &'static str, resource: Resource) -> Result<Entry, Error> {
-        let context = self.context(action, &resource.kind)?;
-        Ok(Entry::new(self.0.clock.now(), action, resource).with_context(&context, &self.0.sanitizer))
+    /// An entry of this moment in this context.
+    pub(crate) fn entry(&self, action: &'static str, resource: Resource, context: &AuditContext) -> Entry {
+        Entry::new(self.0.clock.now(), action, resource).with_context(context, &self.0.sanitizer)
     }
 
     /// The context in force, or the system's where that is allowed.

@@ -61,6 +61,7 @@ pub mod testing;
 pub use audit::{Audit, AuditBuilder};
 pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_action, audited};
+pub use capture::{AuditConnection, AuditStream, AuditTransaction};
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
 pub use query::{LogFilter, get_audit_logs};
 pub use registry::{Audited, Registry};

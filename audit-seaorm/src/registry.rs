@@ -1,7 +1,7 @@
 //! Which entities are audited, and how.
 
 use std::any::{Any, TypeId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,9 +10,10 @@ use audit_core::{
     Auditable, Column, Config, Diff, EntityOptions, Error, FieldKind, FieldValues, ResourcePolicy,
     ResourceSpec, Sanitizer,
 };
+use sea_orm::sea_query::{Expr, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ColumnType, EntityTrait, IdenStatic, Iterable, ModelTrait,
-    PrimaryKeyToColumn,
+    ActiveModelTrait, ColumnTrait, ColumnType, Condition, DbErr, EntityTrait, FromQueryResult, IdenStatic,
+    Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter, QueryResult, QueryTrait,
 };
 
 use crate::capture::render;
@@ -33,8 +34,15 @@ impl Declaration {
 
 inventory::collect!(Declaration);
 
+/// A row of some entity: its `Model`.
+pub(crate) type Row = Box<dyn Any + Send>;
+
 type DiffFn = fn(&dyn Any, &dyn Any, &mut Diff<'_>);
 type ValuesFn = fn(&dyn Any, &mut FieldValues<'_>);
+type DecodeFn = fn(&QueryResult, &str) -> Result<Row, DbErr>;
+type SelectFn = fn(&dyn Fn(&str) -> Expr) -> Vec<(String, Expr)>;
+type KeyFn = fn(&dyn Any) -> Vec<(String, sea_orm::Value)>;
+type FindFn = fn(&[&dyn Any]) -> SelectStatement;
 
 /// An entity as its types describe it.
 #[derive(Clone)]
@@ -47,6 +55,10 @@ pub struct Declared {
     hooked: bool,
     diff: DiffFn,
     values: ValuesFn,
+    decode: DecodeFn,
+    select: SelectFn,
+    key: KeyFn,
+    find: FindFn,
 }
 
 impl Declared {
@@ -110,6 +122,32 @@ impl Declared {
                         values.field(index, || render::value(row.get(column)));
                     }
                 }
+            },
+            decode: |row, prefix| {
+                E::Model::from_query_result(row, prefix).map(|row| -> Row { Box::new(row) })
+            },
+            select: |source| {
+                E::Column::iter()
+                    .map(|column| (column.as_str().to_owned(), column.select_as(source(column.as_str()))))
+                    .collect()
+            },
+            key: |row| {
+                let Some(row) = row.downcast_ref::<E::Model>() else { return Vec::new() };
+                E::PrimaryKey::iter()
+                    .map(|part| (part.into_column().as_str().to_owned(), row.get(part.into_column())))
+                    .collect()
+            },
+            find: |rows| {
+                let mut any = Condition::any();
+                for row in rows.iter().filter_map(|row| row.downcast_ref::<E::Model>()) {
+                    let mut key = Condition::all();
+                    for part in E::PrimaryKey::iter() {
+                        let column = part.into_column();
+                        key = key.add(column.eq(row.get(column)));
+                    }
+                    any = any.add(key);
+                }
+                E::find().filter(any).into_query()
             },
         }
     }
@@ -196,12 +234,32 @@ impl Audited {
         &self.policy
     }
 
-    pub(crate) fn diff<M: 'static>(&self, old: &M, new: &M, diff: &mut Diff<'_>) {
+    pub(crate) fn diff(&self, old: &dyn Any, new: &dyn Any, diff: &mut Diff<'_>) {
         (self.declared.diff)(old, new, diff);
     }
 
-    pub(crate) fn values<M: 'static>(&self, row: &M, values: &mut FieldValues<'_>) {
+    pub(crate) fn values(&self, row: &dyn Any, values: &mut FieldValues<'_>) {
         (self.declared.values)(row, values);
+    }
+
+    /// Reads a row out of a result whose columns are named as the entity's, behind this prefix.
+    pub(crate) fn decode(&self, row: &QueryResult, prefix: &str) -> Result<Row, DbErr> {
+        (self.declared.decode)(row, prefix)
+    }
+
+    /// The entity's columns with the expressions that SeaORM reads them by; `source` gives the raw column.
+    pub(crate) fn select(&self, source: &dyn Fn(&str) -> Expr) -> Vec<(String, Expr)> {
+        (self.declared.select)(source)
+    }
+
+    /// The names of the primary key's columns with their values in this row.
+    pub(crate) fn key(&self, row: &dyn Any) -> Vec<(String, sea_orm::Value)> {
+        (self.declared.key)(row)
+    }
+
+    /// Reads the rows with these rows' primary keys; none if there are none.
+    pub(crate) fn find(&self, rows: &[&dyn Any]) -> SelectStatement {
+        (self.declared.find)(rows)
     }
 }
 
@@ -218,6 +276,8 @@ pub(crate) struct Selection {
 #[derive(Debug, Default)]
 pub struct Registry {
     entities: HashMap<TypeId, Result<Arc<Audited>, String>>,
+    /// By table; one entity for each, though several may share it. An `Err` says what is wrong with it.
+    tables: BTreeMap<String, Result<Arc<Audited>, String>>,
     left_out: Vec<String>,
 }
 
@@ -256,6 +316,7 @@ impl Registry {
         }
 
         let mut entities = HashMap::new();
+        let mut tables = BTreeMap::new();
         let mut tables_by_resource: HashMap<String, String> = HashMap::new();
         let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
         unmatched.extend(config.skip_resources.iter().map(String::as_str));
@@ -278,6 +339,7 @@ impl Registry {
                 Ok(policy) => policy,
                 Err(error) if strict => return Err(error),
                 Err(error) => {
+                    tables.insert(declared.table.clone(), Err(error.to_string()));
                     entities.insert(entity, Err(error.to_string()));
                     continue;
                 }
@@ -289,22 +351,21 @@ impl Registry {
             if skipped {
                 left_out.push(policy.table);
             } else {
-                entities.insert(
-                    entity,
-                    Ok(Arc::new(Audited {
-                        policy,
-                        triggers: AtomicBool::new(false),
-                        migrated: AtomicBool::new(false),
-                        declared,
-                    })),
-                );
+                let audited = Arc::new(Audited {
+                    policy,
+                    triggers: AtomicBool::new(false),
+                    migrated: AtomicBool::new(false),
+                    declared,
+                });
+                represent(&mut tables, &audited);
+                entities.insert(entity, Ok(audited));
             }
         }
         if strict && let Some(name) = unmatched.first() {
             tracing::warn!(resource = %name, "an excluded or skipped resource is none of the announced entities");
         }
         left_out.sort();
-        let registry = Self { entities, left_out };
+        let registry = Self { entities, tables, left_out };
         for table in registry.without_hooks() {
             tracing::warn!(
                 table,
@@ -324,6 +385,12 @@ impl Registry {
             Some(Ok(audited)) => Ok(Some(audited)),
             Some(Err(message)) => Err(Error::Registration(message.clone())),
         }
+    }
+
+    /// The audited tables with what they are audited as, ordered by table. An `Err` is what contradicts itself in the
+    /// entity's attributes.
+    pub(crate) fn tables(&self) -> &BTreeMap<String, Result<Arc<Audited>, String>> {
+        &self.tables
     }
 
     /// The policies of all audited entities, ordered by resource.
@@ -371,6 +438,17 @@ fn announced() -> Vec<(&'static str, Declared)> {
     }
     all.sort_by(|a, b| (a.0, &a.1.table).cmp(&(b.0, &b.1.table)));
     all
+}
+
+/// Statements name tables, not entities. Where several entities share one, that with the derive and the most columns
+/// counts.
+fn represent(tables: &mut BTreeMap<String, Result<Arc<Audited>, String>>, audited: &Arc<Audited>) {
+    let rank = |audited: &Audited| (audited.declared.derived, audited.policy.fields.len());
+    match tables.get(&audited.policy.table) {
+        Some(Ok(known)) if rank(known) >= rank(audited) => {}
+        Some(Err(_)) => {}
+        _ => _ = tables.insert(audited.policy.table.clone(), Ok(Arc::clone(audited))),
+    }
 }
 
 /// Two entities may share a table (as SeaORM's own test suite does), but one name for two tables would mix two trails.

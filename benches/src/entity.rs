@@ -1,4 +1,4 @@
-//! Two tables of one shape, ten columns each: one audited, one not.
+//! Tables of one shape, ten columns each: not audited, audited, and watched by a trigger.
 
 macro_rules! account {
     ($module:ident, $table:literal, [$($derive:ident)?], $(#[$hook:meta])?) => {
@@ -64,9 +64,50 @@ macro_rules! account {
             pub(crate) fn key(id: i64) -> ActiveModel {
                 ActiveModel { id: sea_orm::ActiveValue::Set(id), ..Default::default() }
             }
+
+            /// Does something `count` times, or to `count` rows at once; `ids` are the rows that there are.
+            #[allow(dead_code, reason = "not every table is driven in this way")]
+            pub(crate) async fn run<C: sea_orm::ConnectionTrait>(
+                db: &C,
+                work: $crate::connection::Work,
+                count: i64,
+                ids: &mut Vec<i64>,
+            ) -> Result<(), sea_orm::DbErr> {
+                use $crate::connection::Work;
+                use sea_orm::{EntityTrait, QueryFilter, sea_query::{Expr, ExprTrait}};
+                match work {
+                    Work::Create => for n in 0..count {
+                        ids.push(row(n).insert(db).await?.id);
+                    },
+                    Work::Update => for (n, id) in ids.iter().enumerate() {
+                        change(*id, i64::try_from(n).unwrap_or(0)).update(db).await?;
+                    },
+                    Work::Delete => for id in ids.drain(..) {
+                        key(id).delete(db).await?;
+                    },
+                    Work::InsertMany => {
+                        Entity::insert_many((0..count).map(row)).exec_without_returning(db).await?;
+                    }
+                    Work::UpdateMany => {
+                        let result = Entity::update_many()
+                            .col_expr(Column::Balance, Expr::col(Column::Balance).add(1))
+                            .col_expr(Column::Overdraft, Expr::col(Column::Overdraft).add(1))
+                            .filter(Column::Id.gt(0))
+                            .exec(db)
+                            .await?;
+                        assert_eq!(i64::try_from(result.rows_affected), Ok(count));
+                    }
+                    Work::DeleteMany => {
+                        let result = Entity::delete_many().exec(db).await?;
+                        assert_eq!(i64::try_from(result.rows_affected), Ok(count));
+                    }
+                }
+                Ok(())
+            }
         }
     };
 }
 
 account!(plain, "plain_account", [],);
 account!(hooked, "hooked_account", [Auditable], #[audited]);
+account!(triggered, "triggered_account", [],);

@@ -1,7 +1,9 @@
 //! Measures what auditing costs, and prints it as the tables of `docs/BENCHMARKS.md`. Run it by `scripts/bench`.
 //!
-//! Arguments: `diff`, `sqlite`, `postgres`, `mysql` choose what is measured (all, if none is given); `--rounds N`.
+//! Arguments choose what is measured: `diff`, `hooks`, `connection`, and `sqlite`, `postgres`, `mysql`; where none of a sort
+//! is named, all are. `--rounds N`.
 
+mod connection;
 mod diff;
 mod entity;
 mod hooks;
@@ -17,14 +19,25 @@ async fn main() {
         rounds = wanted.get(at + 1).and_then(|n| n.parse().ok()).expect("a number after --rounds");
         wanted.drain(at..at + 2);
     }
-    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|argument| argument == name);
-    if wants("diff") {
+    let chosen = |name: &str, among: &[&str]| {
+        let named = |name: &&str| wanted.iter().any(|argument| argument == name);
+        !among.iter().any(named) || named(&name)
+    };
+    let subjects = ["diff", "hooks", "connection"];
+    let backends = BACKENDS.map(name_of);
+    if chosen("diff", &subjects) {
         diff::run();
     }
     for backend in BACKENDS {
-        if wants(name_of(backend)) && Settings::get().has(backend) {
-            // As a server's handlers run: the main thread would have to be woken by another for every answer.
+        if !chosen(name_of(backend), &backends) || !Settings::get().has(backend) {
+            continue;
+        }
+        // As a server's handlers run: the main thread would have to be woken by another for every answer.
+        if chosen("hooks", &subjects) {
             tokio::spawn(hooks::run(backend, rounds)).await.expect("the measurement");
+        }
+        if chosen("connection", &subjects) {
+            tokio::spawn(connection::run(backend, rounds)).await.expect("the measurement");
         }
     }
 }

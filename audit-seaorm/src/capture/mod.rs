@@ -1,8 +1,28 @@
-//! How changes are seen: [`hooks`] on any connection.
+//! How changes are seen: by [`hooks`] on any connection, or by an [`AuditConnection`], which sees every statement.
 
+mod cascades;
+mod catalogue;
+mod connection;
 mod entries;
 pub mod hooks;
+mod images;
+mod indirect;
+mod mysql;
 pub(crate) mod pending;
+mod plan;
+mod postgres;
 pub mod render;
+#[allow(dead_code, reason = "it tells more than is asked of it yet")]
+mod sql;
+mod sqlite;
 mod stored;
+mod stream;
+mod text;
+mod transaction;
 mod triggers;
+mod whole;
+mod work;
+
+pub use connection::AuditConnection;
+pub use stream::AuditStream;
+pub use transaction::AuditTransaction;

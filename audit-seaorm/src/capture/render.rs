@@ -29,7 +29,8 @@ pub fn value(sea: Sea) -> Value {
         Sea::ChronoTime(v) => text(v, time),
         Sea::ChronoDateTime(v) => text(v, datetime),
         Sea::ChronoDateTimeUtc(v) => text(v, |v| instant(&v.fixed_offset())),
-        Sea::ChronoDateTimeLocal(v) => text(v, |v| instant(&v.fixed_offset())),
+        // In UTC: the record must not depend on the zone of the machine.
+        Sea::ChronoDateTimeLocal(v) => text(v, |v| instant(&v.to_utc().fixed_offset())),
         Sea::ChronoDateTimeWithTimeZone(v) => text(v, |v| instant(&v)),
         Sea::Uuid(v) => text(v, |v| v.to_string()),
         Sea::Decimal(v) => v.map_or(Value::Null, |v| Value::Decimal(v.to_string())),

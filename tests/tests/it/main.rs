@@ -2,6 +2,7 @@
 
 mod chinook;
 mod concurrency;
+mod connection;
 mod fixtures;
 mod harness;
 mod helpers;

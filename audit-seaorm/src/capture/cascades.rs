@@ -1,0 +1,151 @@
+//! What foreign keys do to other tables' rows when a row is deleted or a key changes.
+//!
+//! PostgreSQL's and MySQL's engines do that inside the statement, and show it to nobody. So the rows that will be
+//! reached are read and locked before the statement, by following the catalogue's foreign keys, and read again after
+//! it. New ones can't come in between: the rows that they would refer to are locked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockType, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+
+use super::catalogue::{Action, Catalogue, Rule, TableId};
+use super::images::{Image, current, finds, key};
+use crate::Registry;
+use crate::registry::{Audited, Row};
+
+/// Chains of foreign keys that are longer are refused: a cycle would never end.
+const DEEPEST: usize = 64;
+
+/// What happens to the rows that foreign keys refer to.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Deleted,
+    /// These columns get other values.
+    Updated(Vec<String>),
+}
+
+impl Change {
+    /// What an action makes of the referring rows; `None` if nothing.
+    fn reaches(&self, action: &Action) -> Option<Self> {
+        match self {
+            Self::Deleted => match action.on_delete {
+                Rule::Nothing => None,
+                Rule::Cascade => Some(Self::Deleted),
+                Rule::Set => Some(Self::Updated(action.child_columns.clone())),
+            },
+            Self::Updated(columns) => {
+                let referred = action.parent_columns.iter().any(|column| columns.contains(column));
+                (referred && action.on_update != Rule::Nothing)
+                    .then(|| Self::Updated(action.child_columns.clone()))
+            }
+        }
+    }
+}
+
+/// Whether a change of this table's rows may reach other rows.
+pub(super) fn any(catalogue: &Catalogue, table: &TableId, change: &Change) -> bool {
+    catalogue.actions_on(table).any(|action| change.reaches(action).is_some())
+}
+
+/// Rows that a statement will reach by foreign keys, as they are before it.
+#[derive(Default)]
+pub(super) struct Reached(Vec<(Arc<Audited>, Vec<Row>)>);
+
+/// Locks and reads the audited rows that a change of the rows of `table` that `origins` select (without select lists) will reach.
+pub(super) async fn before(
+    db: &DatabaseTransaction,
+    catalogue: &Catalogue,
+    registry: &Registry,
+    table: &TableId,
+    origins: Vec<SelectStatement>,
+    change: &Change,
+) -> Result<Reached, DbErr> {
+    let mut reached = Reached::default();
+    let mut seen: BTreeSet<(TableId, String)> = BTreeSet::new();
+    let mut open: Vec<_> =
+        origins.into_iter().map(|origin| (table.clone(), origin, change.clone(), 0)).collect();
+    while let Some((parent, parents, change, depth)) = open.pop() {
+        if depth > DEEPEST {
+            return Err(DbErr::Custom(format!(
+                "audit: refused: foreign keys lead from `{}` over more than {DEEPEST} steps",
+                table.1
+            )));
+        }
+        for action in catalogue.actions_on(&parent) {
+            let Some(effect) = change.reaches(action) else { continue };
+            let children = children_of(action, &parent, &parents);
+            let fresh = match catalogue.audited(registry, &action.child) {
+                Some(audited) => {
+                    let rows = read(db, audited, &action.child, &children).await?;
+                    let rows: Vec<Row> = rows
+                        .into_iter()
+                        .filter(|row| seen.insert((action.child.clone(), key(audited, &**row))))
+                        .collect();
+                    let fresh = !rows.is_empty();
+                    reached.0.push((Arc::clone(audited), rows));
+                    fresh
+                }
+                // Not audited itself, but perhaps a step on the way to one that is.
+                None => {
+                    let mut exists = children.clone();
+                    exists.expr(Expr::val(1)).limit(1);
+                    db.query_one(&exists).await?.is_some()
+                }
+            };
+            if fresh {
+                open.push((action.child.clone(), children, effect, depth + 1));
+            }
+        }
+    }
+    Ok(reached)
+}
+
+/// The rows that refer to `parents`, without a select list.
+fn children_of(action: &Action, parent: &TableId, parents: &SelectStatement) -> SelectStatement {
+    let column = |table: &TableId, name: &String| Expr::col((Alias::new(&table.1), Alias::new(name)));
+    let mut referred = parents.clone();
+    for name in &action.parent_columns {
+        referred.expr(column(parent, name));
+    }
+    let own = action.child_columns.iter().map(|name| column(&action.child, name));
+    let refers = match action.child_columns.as_slice() {
+        [name] => column(&action.child, name).in_subquery(referred),
+        _ => Expr::tuple(own).in_subquery(referred),
+    };
+    Query::select()
+        .from((Alias::new(&action.child.0), Alias::new(&action.child.1)))
+        .and_where(refers)
+        .to_owned()
+}
+
+async fn read(
+    db: &DatabaseTransaction,
+    audited: &Audited,
+    table: &TableId,
+    rows: &SelectStatement,
+) -> Result<Vec<Row>, DbErr> {
+    let mut select = rows.clone();
+    let source = |column: &str| Expr::col((Alias::new(&table.1), Alias::new(column)));
+    for (column, expr) in audited.select(&source) {
+        select.expr_as(expr, Alias::new(column));
+    }
+    select.lock(LockType::Update);
+    db.query_all(&select).await?.iter().map(|row| audited.decode(row, "")).collect()
+}
+
+impl Reached {
+    /// Reads the rows again, after the statement.
+    pub(super) async fn after(self, db: &DatabaseTransaction, images: &mut Vec<Image>) -> Result<(), DbErr> {
+        for (audited, rows) in self.0 {
+            let finds = finds(&audited, &rows);
+            let mut now = current(db, &audited, finds).await?;
+            for old in rows {
+                let new = now.remove(&key(&audited, &*old));
+                images.push(Image { audited: Arc::clone(&audited), old: Some(old), new });
+            }
+        }
+        Ok(())
+    }
+}

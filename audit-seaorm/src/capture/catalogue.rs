@@ -1,0 +1,364 @@
+//! What capture has to know of the database's own description of its tables.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+
+use super::sql::TableName;
+use super::text::quote;
+use crate::Registry;
+use crate::registry::Audited;
+
+/// A table's schema and name.
+pub(super) type TableId = (String, String);
+
+/// The audited tables as the database has them, and the foreign keys between all tables.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    /// By [`ResourcePolicy::table`](crate::ResourcePolicy::table); tables that aren't there are missing.
+    tables: HashMap<String, TableFacts>,
+    actions: Vec<Action>,
+    /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
+    reaching: BTreeSet<String>,
+}
+
+/// An audited table as the database has it.
+#[derive(Debug, Default)]
+pub(super) struct TableFacts {
+    pub(super) id: TableId,
+    /// All its columns, in their order.
+    pub(super) columns: Vec<ColumnFacts>,
+    /// The columns of each unique key that has no condition and no expression in it; the primary key is one of them.
+    pub(super) unique: Vec<Vec<String>>,
+    /// Whether triggers of the user's run after a write: their effect is not in what the write returns.
+    pub(super) after_triggers: bool,
+    /// Whether triggers of the user's run before or after a write, or rules rewrite it.
+    pub(super) triggers: bool,
+    /// Whether a constraint of SQLite's deletes the rows in the way of a new one.
+    pub(super) replaces: bool,
+}
+
+/// A column as the database has it.
+#[derive(Debug)]
+pub(super) struct ColumnFacts {
+    pub(super) name: String,
+    /// The type's name in the database's catalogue.
+    pub(super) type_name: String,
+    /// Computed by the database from other columns.
+    pub(super) generated: bool,
+    /// Digits after the point, where the type declares them.
+    pub(super) scale: Option<i32>,
+    /// Of a type with named values.
+    pub(super) enumerated: bool,
+    /// Never NULL.
+    pub(super) required: bool,
+    /// The expression of its default.
+    pub(super) default: Option<String>,
+    /// Numbered by the database (MySQL's `AUTO_INCREMENT`).
+    pub(super) auto_increment: bool,
+}
+
+/// What a foreign key does to its rows when the row that they refer to changes.
+#[derive(Debug)]
+pub(super) struct Action {
+    pub(super) child: TableId,
+    pub(super) child_columns: Vec<String>,
+    pub(super) parent: TableId,
+    pub(super) parent_columns: Vec<String>,
+    /// When the row that is referred to is deleted.
+    pub(super) on_delete: Rule,
+    /// When a column that is referred to changes.
+    pub(super) on_update: Rule,
+}
+
+/// What becomes of a referring row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nothing; the change of the other row is refused instead.
+    Nothing,
+    /// It follows: it is deleted, or its columns change along.
+    Cascade,
+    /// Its columns become NULL or their default.
+    Set,
+}
+
+impl Action {
+    fn acts(&self) -> bool {
+        self.on_delete != Rule::Nothing || self.on_update != Rule::Nothing
+    }
+}
+
+impl Rule {
+    fn of(word: &str) -> Self {
+        match word {
+            "c" | "CASCADE" => Self::Cascade,
+            "n" | "d" | "SET NULL" | "SET DEFAULT" => Self::Set,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl Catalogue {
+    /// Reads the database's catalogue.
+    pub(super) async fn load<C: ConnectionTrait>(db: &C, registry: &Registry) -> Result<Self, DbErr> {
+        let audited: Vec<&Arc<Audited>> = registry.tables().values().flatten().collect();
+        let mut catalogue = match db.get_database_backend() {
+            DbBackend::Postgres => postgres(db, &audited).await?,
+            DbBackend::MySql => mysql(db, &audited).await?,
+            DbBackend::Sqlite => sqlite(db, &audited).await?,
+            _ => Self::default(),
+        };
+        catalogue.find_reaching(&audited);
+        Ok(catalogue)
+    }
+
+    /// An audited table, or `None` if the database doesn't have it.
+    pub(super) fn table(&self, audited: &Audited) -> Option<&TableFacts> {
+        self.tables.get(&audited.policy.table)
+    }
+
+    /// What this table is audited as.
+    pub(super) fn audited<'a>(&self, registry: &'a Registry, table: &TableId) -> Option<&'a Arc<Audited>> {
+        let (name, _) = self.tables.iter().find(|(_, facts)| facts.id == *table)?;
+        registry.tables().get(name)?.as_ref().ok()
+    }
+
+    /// The table of this name that foreign keys refer to, if there is one.
+    pub(super) fn parent(&self, name: &TableName) -> Option<&TableId> {
+        self.actions.iter().map(|action| &action.parent).find(|(schema, table)| {
+            table.eq_ignore_ascii_case(&name.name)
+                && name.schema.as_ref().is_none_or(|named| named.eq_ignore_ascii_case(schema))
+        })
+    }
+
+    /// Whether changes of a table that isn't audited may reach one that is.
+    pub(super) fn reaches(&self, table: &str) -> bool {
+        self.reaching.contains(&table.to_lowercase())
+    }
+
+    /// The foreign keys that do something to their rows when rows of this table change.
+    pub(super) fn actions_on<'a>(&'a self, parent: &'a TableId) -> impl Iterator<Item = &'a Action> {
+        self.actions.iter().filter(move |action| action.parent == *parent)
+    }
+
+    fn find_reaching(&mut self, audited: &[&Arc<Audited>]) {
+        let mut reached: BTreeSet<TableId> = self.tables.values().map(|facts| facts.id.clone()).collect();
+        reached.extend(audited.iter().map(|audited| (String::new(), audited.policy.table.clone())));
+        loop {
+            let before = reached.len();
+            for action in self.actions.iter().filter(|action| action.acts()) {
+                if reached.contains(&action.child) {
+                    reached.insert(action.parent.clone());
+                }
+            }
+            if reached.len() == before {
+                break;
+            }
+        }
+        self.reaching.extend(reached.into_iter().map(|(_, name)| name.to_lowercase()));
+    }
+}
+
+fn texts(row: &QueryResult, column: &str) -> Result<Vec<String>, DbErr> {
+    // Joined by the unit separator: the one form that all three databases can send.
+    let joined: String = row.try_get("", column)?;
+    Ok(joined.split('\u{1f}').map(str::to_owned).collect())
+}
+
+fn action(row: &QueryResult) -> Result<Action, DbErr> {
+    Ok(Action {
+        child: (row.try_get("", "child_schema")?, row.try_get("", "child")?),
+        child_columns: texts(row, "child_columns")?,
+        parent: (row.try_get("", "parent_schema")?, row.try_get("", "parent")?),
+        parent_columns: texts(row, "parent_columns")?,
+        on_delete: Rule::of(&row.try_get::<String>("", "on_delete")?),
+        on_update: Rule::of(&row.try_get::<String>("", "on_update")?),
+    })
+}
+
+async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
+    const TABLES: &str = "\
+        SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 0) AS after, \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
+          a.attname::text AS \"column\", y.typname::text AS type, a.attgenerated <> '' AS generated, \
+          CASE WHEN y.typname = 'numeric' AND a.atttypmod >= 4 THEN (a.atttypmod - 4) & 2047 END AS scale, \
+          y.typtype = 'e' AS enumerated, a.attnotnull AS required, \
+          (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d \
+           WHERE d.adrelid = c.oid AND d.adnum = a.attnum) AS \"default\" \
+        FROM unnest($1::text[]) AS w(name) \
+        JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(w.name) \
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        JOIN pg_catalog.pg_type y ON y.oid = a.atttypid \
+        ORDER BY w.name, a.attnum";
+    const UNIQUE: &str = "\
+        SELECT w.name AS wanted, \
+          (SELECT string_agg(a.attname::text, chr(31) ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.n <= i.indnkeyatts) AS columns \
+        FROM unnest($1::text[]) AS w(name) \
+        JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(w.name) \
+        WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
+    const KEYS: &str = "\
+        SELECT cn.nspname::text AS child_schema, cc.relname::text AS child, pn.nspname::text AS parent_schema, \
+          pc.relname::text AS parent, k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, \
+          (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number) AS child_columns, \
+          (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY AS u(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number) AS parent_columns \
+        FROM pg_catalog.pg_constraint k \
+        JOIN pg_catalog.pg_class cc ON cc.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
+        JOIN pg_catalog.pg_class pc ON pc.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
+        WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))";
+    let names: Vec<(String, &str)> = audited
+        .iter()
+        .map(|audited| (quoted(DbBackend::Postgres, &audited.policy.table), audited.policy.table.as_str()))
+        .collect();
+    let wanted: Vec<String> = names.iter().map(|(quoted, _)| quoted.clone()).collect();
+    let table_of =
+        |quoted: &str| names.iter().find(|(name, _)| name == quoted).map(|(_, table)| (*table).to_owned());
+    let ask =
+        |sql: &str| Statement::from_sql_and_values(DbBackend::Postgres, sql, [Value::from(wanted.clone())]);
+
+    let mut catalogue = Catalogue::default();
+    for row in db.query_all_raw(ask(TABLES)).await? {
+        let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
+        let facts = catalogue.tables.entry(table).or_default();
+        facts.id = (row.try_get("", "schema")?, row.try_get("", "name")?);
+        facts.after_triggers = row.try_get("", "after")?;
+        facts.triggers = row.try_get("", "triggers")?;
+        facts.columns.push(ColumnFacts {
+            name: row.try_get("", "column")?,
+            type_name: row.try_get("", "type")?,
+            generated: row.try_get("", "generated")?,
+            scale: row.try_get("", "scale")?,
+            enumerated: row.try_get("", "enumerated")?,
+            required: row.try_get("", "required")?,
+            default: row.try_get("", "default")?,
+            auto_increment: false,
+        });
+    }
+    for row in db.query_all_raw(ask(UNIQUE)).await? {
+        let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
+        catalogue.tables.entry(table).or_default().unique.push(texts(&row, "columns")?);
+    }
+    for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
+        catalogue.actions.push(action(&row)?);
+    }
+    Ok(catalogue)
+}
+
+async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
+    const COLUMNS: &str = "\
+        SELECT table_schema AS s, table_name AS t, column_name AS c, data_type AS y, \
+          extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%' AS g, extra LIKE '%auto_increment%' AS a \
+        FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
+    const UNIQUE: &str = "\
+        SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR '\u{1f}') AS columns \
+        FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND non_unique = 0 GROUP BY index_name";
+    const TRIGGERS: &str = "\
+        SELECT action_timing AS timing FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";
+    const KEYS: &str = "\
+        SELECT k.table_schema AS child_schema, k.table_name AS child, k.referenced_table_schema AS parent_schema, \
+          k.referenced_table_name AS parent, r.delete_rule AS on_delete, r.update_rule AS on_update, \
+          GROUP_CONCAT(k.column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS child_columns, \
+          GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS parent_columns \
+        FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r \
+          ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name \
+        WHERE k.referenced_table_name IS NOT NULL AND (r.delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') \
+          OR r.update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT')) AND k.table_schema NOT IN ('mysql', 'sys') \
+        GROUP BY k.constraint_schema, k.constraint_name, k.table_name, k.table_schema, k.referenced_table_schema, \
+          k.referenced_table_name, r.delete_rule, r.update_rule";
+    let backend = DbBackend::MySql;
+    let mut catalogue = Catalogue::default();
+    for audited in audited {
+        let (schema, name) = match audited.policy.table.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name.to_owned()),
+            None => (None, audited.policy.table.clone()),
+        };
+        let mut facts = TableFacts::default();
+        let values = [Value::from(schema), Value::from(name)];
+        for row in db.query_all_raw(Statement::from_sql_and_values(backend, COLUMNS, values)).await? {
+            facts.id = (row.try_get("", "s")?, row.try_get("", "t")?);
+            facts.columns.push(ColumnFacts {
+                name: row.try_get("", "c")?,
+                type_name: row.try_get("", "y")?,
+                generated: row.try_get::<i64>("", "g")? != 0,
+                scale: None,
+                enumerated: false,
+                required: false,
+                default: None,
+                auto_increment: row.try_get::<i64>("", "a")? != 0,
+            });
+        }
+        if facts.columns.is_empty() {
+            continue;
+        }
+        let id = [Value::from(facts.id.0.clone()), Value::from(facts.id.1.clone())];
+        for row in db.query_all_raw(Statement::from_sql_and_values(backend, UNIQUE, id.clone())).await? {
+            facts.unique.push(texts(&row, "columns")?);
+        }
+        for row in db.query_all_raw(Statement::from_sql_and_values(backend, TRIGGERS, id)).await? {
+            facts.triggers = true;
+            facts.after_triggers |= row.try_get::<String>("", "timing")? == "AFTER";
+        }
+        catalogue.tables.insert(audited.policy.table.clone(), facts);
+    }
+    for row in db.query_all_raw(Statement::from_string(backend, KEYS)).await? {
+        catalogue.actions.push(action(&row)?);
+    }
+    Ok(catalogue)
+}
+
+/// SQLite captures what its foreign keys and triggers do by itself, once it is asked to: only which statements may have
+/// such effects has to be known.
+async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
+    const KEYS: &str = "\
+        SELECT l.schema AS child_schema, lower(l.name) AS child, l.schema AS parent_schema, lower(f.\"table\") AS parent, \
+          f.on_delete AS on_delete, f.on_update AS on_update, f.\"from\" AS child_columns, \
+          coalesce(f.\"to\", '') AS parent_columns \
+        FROM pragma_table_list l, pragma_foreign_key_list(l.name, l.schema) f WHERE l.type = 'table' AND l.schema <> 'temp'";
+    const TABLES: &str = "SELECT type, lower(tbl_name) AS name, lower(coalesce(sql, '')) AS sql FROM sqlite_master WHERE type IN ('trigger', 'table')";
+    let mut catalogue = Catalogue::default();
+    for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, KEYS)).await? {
+        catalogue.actions.push(action(&row)?);
+    }
+    for audited in audited {
+        let (schema, name) = audited.policy.table.split_once('.').unwrap_or(("main", &audited.policy.table));
+        let facts = TableFacts { id: (schema.to_owned(), name.to_lowercase()), ..TableFacts::default() };
+        catalogue.tables.insert(audited.policy.table.clone(), facts);
+    }
+    for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, TABLES)).await? {
+        let (on, sql): (String, String) = (row.try_get("", "name")?, row.try_get("", "sql")?);
+        let is_trigger = row.try_get::<String>("", "type")? == "trigger";
+        for facts in catalogue.tables.values_mut() {
+            if facts.id.1 == on {
+                facts.triggers |= is_trigger;
+                let words: Vec<&str> = sql.split_whitespace().collect();
+                facts.replaces |=
+                    words.windows(3).any(|words| words.join(" ").starts_with("on conflict replace"));
+            } else if is_trigger && sql.contains(&facts.id.1) {
+                // As if by a foreign key: what is written there may change rows here.
+                catalogue.actions.push(Action {
+                    child: facts.id.clone(),
+                    child_columns: Vec::new(),
+                    parent: (facts.id.0.clone(), on.clone()),
+                    parent_columns: Vec::new(),
+                    on_delete: Rule::Cascade,
+                    on_update: Rule::Cascade,
+                });
+            }
+        }
+    }
+    Ok(catalogue)
+}
+
+/// `schema.table`, each in quotes.
+pub(super) fn quoted(backend: DbBackend, table: &str) -> String {
+    match table.split_once('.') {
+        Some((schema, table)) => format!("{}.{}", quote(backend, schema), quote(backend, table)),
+        None => quote(backend, table),
+    }
+}

@@ -1,0 +1,89 @@
+//! Changed rows, as they were and as they are, and the entries that follow from them.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use audit_core::{Entry, FieldValues, join_key};
+use sea_orm::sea_query::{LockType, SelectStatement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
+
+use super::work::Work;
+use crate::registry::{Audited, Row};
+
+/// Rows that are asked for by key in one statement.
+const BATCH: usize = 500;
+
+/// A changed row: without `old` it began, without `new` it ended.
+pub(super) struct Image {
+    pub(super) audited: Arc<Audited>,
+    pub(super) old: Option<Row>,
+    pub(super) new: Option<Row>,
+}
+
+/// The entries of these rows, in their order.
+pub(super) fn entries(work: &Work<'_>, images: &[Image]) -> Vec<Entry> {
+    let recorder = work.recorder();
+    let mut entries = Vec::with_capacity(images.len());
+    for Image { audited, old, new } in images {
+        let operations = audited.policy.operations;
+        match (old, new) {
+            (None, Some(new)) if operations.create => entries.push(recorder.created(audited, &**new)),
+            (Some(old), Some(new)) if operations.update => {
+                entries.extend(recorder.updated(audited, &**old, &**new));
+            }
+            (Some(old), None) if operations.delete => entries.push(recorder.deleted(audited, &**old)),
+            _ => {}
+        }
+    }
+    entries.retain(|entry| work.audit.records(&entry.action));
+    entries
+}
+
+/// Reads rows again, by their keys.
+pub(super) fn finds<'a>(audited: &Audited, rows: impl IntoIterator<Item = &'a Row>) -> Vec<SelectStatement> {
+    let rows: Vec<&dyn Any> = rows.into_iter().map(|row| &**row as &dyn Any).collect();
+    rows.chunks(BATCH).map(|batch| audited.find(batch)).collect()
+}
+
+/// The same rows, with nothing selected yet.
+pub(super) fn without_columns(mut finds: Vec<SelectStatement>) -> Vec<SelectStatement> {
+    for find in &mut finds {
+        find.clear_selects();
+    }
+    finds
+}
+
+/// The rows as they are now, each under its key; rows that are gone are missing.
+///
+/// The read locks, so that it sees the present even if the transaction sees an older snapshot.
+pub(super) async fn current(
+    db: &DatabaseTransaction,
+    audited: &Audited,
+    finds: Vec<SelectStatement>,
+) -> Result<HashMap<String, Row>, DbErr> {
+    let mut found = HashMap::new();
+    for mut select in finds {
+        if ConnectionTrait::get_database_backend(db) != DbBackend::Sqlite {
+            select.lock(LockType::Update);
+        }
+        for row in db.query_all(&select).await? {
+            let row = audited.decode(&row, "")?;
+            found.insert(key(audited, &*row), row);
+        }
+    }
+    Ok(found)
+}
+
+/// The text of a row's primary key: what tells rows of one table apart.
+pub(super) fn key(audited: &Audited, row: &dyn Any) -> String {
+    let mut identity = FieldValues::identity(&audited.policy);
+    audited.values(row, &mut identity);
+    let parts: Vec<String> = identity
+        .finish()
+        .into_iter()
+        .filter(|(index, _)| audited.policy.fields.get(*index).is_some_and(|field| field.key))
+        .map(|(_, value)| value.to_json())
+        .collect();
+    join_key(&parts)
+}

@@ -1,0 +1,104 @@
+//! Statements on tables that aren't audited, whose foreign keys reach tables that are.
+
+use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+use super::cascades::{self, Change, Reached};
+use super::images::entries;
+use super::plan::Step;
+use super::sql::{Target, What};
+use super::text::{Text, quote};
+use super::work::{Answer, Ask, Request, Work, refused, send};
+
+/// Runs the statement unchanged, and records what it changed by foreign keys.
+pub(super) async fn run(
+    work: &Work<'_>,
+    step: &Step,
+    sql: &str,
+    request: Request<'_>,
+    ask: Ask,
+) -> Result<Answer, DbErr> {
+    let reached = reached(work, step, sql, request.values()).await?;
+    work.state.begin_write(&work.context);
+    let answer = send(work.db, request, ask).await.inspect_err(|_| work.state.end_write())?;
+    let mut images = Vec::new();
+    reached.after(work.db, &mut images).await?;
+    let entries = entries(work, &images);
+    drop(images);
+    work.write(entries).await?;
+    work.state.end_write();
+    Ok(answer)
+}
+
+async fn reached(
+    work: &Work<'_>,
+    step: &Step,
+    sql: &str,
+    values: &[sea_orm::Value],
+) -> Result<Reached, DbErr> {
+    let parsed = &step.parsed;
+    let (target, others, condition, tail, with, change) = match &parsed.what {
+        What::Delete(delete) => (
+            &delete.target,
+            delete.using.as_ref(),
+            delete.condition.as_ref(),
+            delete.tail.as_ref(),
+            delete.with.is_some(),
+            Change::Deleted,
+        ),
+        What::Update(update) => {
+            let assigned = update.assigned.iter().map(|assignment| assignment.column.clone()).collect();
+            (
+                &update.target,
+                update.from.as_ref(),
+                update.condition.as_ref(),
+                update.tail.as_ref(),
+                update.with.is_some(),
+                Change::Updated(assigned),
+            )
+        }
+        _ => return Ok(Reached::default()),
+    };
+    let Some(parent) = work.catalogue.parent(&target.name) else { return Ok(Reached::default()) };
+    if !cascades::any(work.catalogue, parent, &change) {
+        return Ok(Reached::default());
+    }
+    if with || others.is_some() {
+        return Err(refused(
+            &parent.1,
+            "its foreign keys reach an audited table, and it selects its rows by a join or WITH",
+        ));
+    }
+    let backend = ConnectionTrait::get_database_backend(work.db);
+    let alias = match &target.alias {
+        Some(alias) => sql.get(alias.clone()).unwrap_or_default().to_owned(),
+        None => quote(backend, &target.name.name),
+    };
+    let mut text = Text::new(backend);
+    text.push(&alias).push(".* FROM ").push(&named(sql, target, backend));
+    if let Some(condition) = condition {
+        text.push(" WHERE ").piece(sql, parsed, condition);
+    }
+    if let Some(tail) = tail {
+        text.push(" ").piece(sql, parsed, tail);
+    }
+    let statement = text.with(values, &[]);
+    let values = statement.values.map(|values| values.0).unwrap_or_default();
+    let rows =
+        || Query::select().expr(Expr::cust_with_values(statement.sql.clone(), values.clone())).to_owned();
+    // The rows themselves first, so that nobody comes to refer to them.
+    let mut lock = rows();
+    lock.lock(sea_orm::sea_query::LockType::Update);
+    work.db.query_all(&lock).await?;
+    let origin = Query::select().from_subquery(rows(), Alias::new(&parent.1)).to_owned();
+    cascades::before(work.db, work.catalogue, work.audit.registry(), parent, vec![origin], &change).await
+}
+
+fn named(sql: &str, target: &Target, backend: DbBackend) -> String {
+    let only = if target.only && backend == DbBackend::Postgres { "ONLY " } else { "" };
+    let name = sql.get(target.text.clone()).unwrap_or_default();
+    match &target.alias {
+        Some(alias) => format!("{only}{name} AS {}", sql.get(alias.clone()).unwrap_or_default()),
+        None => format!("{only}{name}"),
+    }
+}

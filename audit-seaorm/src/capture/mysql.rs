@@ -1,0 +1,483 @@
+//! Capture on MySQL and MariaDB: the rows are read before and after the statement, which itself runs unchanged.
+//!
+//! There is no RETURNING that all of them have. The rows that an UPDATE or DELETE will change are selected by its own
+//! condition, with locks; what an INSERT made is found by its keys. Under REPEATABLE READ, the default, the locks also
+//! cover the gaps, so that no row can come in between; under weaker levels the number of affected rows tells.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use audit_core::Error;
+use sea_orm::sea_query::{Alias, Expr, MysqlQueryBuilder, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+
+use super::cascades::{self, Change, Reached};
+use super::catalogue::{TableFacts, quoted};
+use super::images::{Image, current, entries, finds, key, without_columns};
+use super::plan::Step;
+use super::sql::{Conflict, Delete, Insert, Source, Target, Update, What};
+use super::text::{Text, quote};
+use super::work::{Answer, Ask, Request, Work, send};
+use crate::registry::{Audited, Row};
+use crate::store::to_db_err;
+
+const BACKEND: DbBackend = DbBackend::MySql;
+
+/// Runs a statement and records what it changed.
+pub(super) async fn run(
+    work: &Work<'_>,
+    step: &Step,
+    sql: &str,
+    request: Request<'_>,
+    ask: Ask,
+) -> Result<Answer, DbErr> {
+    let Some((audited, facts)) =
+        step.target().and_then(|audited| Some((audited, work.catalogue.table(audited)?)))
+    else {
+        return super::indirect::run(work, step, sql, request, ask).await;
+    };
+    let look = Look { work, step, sql, audited, facts, values: request.values().to_vec() };
+    match &step.parsed.what {
+        What::Insert(insert) => look.insert(insert, request, ask).await,
+        What::Update(update) => look.update(update, request, ask).await,
+        What::Delete(delete) => look.delete(delete, request, ask).await,
+        _ => Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
+    }
+}
+
+/// A statement and what has to be known to look at its rows.
+struct Look<'a> {
+    work: &'a Work<'a>,
+    step: &'a Step,
+    sql: &'a str,
+    audited: &'a Arc<Audited>,
+    facts: &'a TableFacts,
+    values: Vec<Value>,
+}
+
+impl Look<'_> {
+    async fn update(&self, update: &Update, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        if update.from.is_some() || update.with.is_some() {
+            return Err(self.refused("it changes the rows of a join"));
+        }
+        let alias = self.alias(&update.target);
+        let assigned: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
+        let rekeyed = self.rekeyed(update);
+        let mut text = self.select(&alias);
+        for (at, (_, value)) in rekeyed.iter().enumerate() {
+            let Some(value) = value else { return Err(self.refused("it sets its key to a row of values")) };
+            text.push(", CAST(")
+                .piece(self.sql, &self.step.parsed, value)
+                .push(&format!(" AS CHAR) AS audit_k{at}"));
+        }
+        text.push(" FROM ").push(&self.table(&update.target));
+        self.restrict(&mut text, update.condition.as_ref(), update.tail.as_ref());
+        let found = self.work.db.query_all_raw(text.with(&self.values, &[])).await?;
+        let mut old = Vec::with_capacity(found.len());
+        let mut moved = Vec::new();
+        for row in &found {
+            let decoded = self.audited.decode(row, "")?;
+            if !rekeyed.is_empty() {
+                moved.push((key(self.audited, &*decoded), self.moved(row, &decoded, &rekeyed)?));
+            }
+            old.push(decoded);
+        }
+        drop(found);
+        let reached = self.reached(finds(self.audited, &old), Change::Updated(assigned)).await?;
+        let again = if rekeyed.is_empty() { finds(self.audited, &old) } else { Vec::new() };
+
+        self.work.state.begin_write(&self.work.context);
+        let answer = self.send(request, ask).await?;
+        self.check(&answer, old.len())?;
+        let mut images = Vec::with_capacity(old.len());
+        let mut now = current(self.work.db, self.audited, again).await?;
+        for (key, find) in moved {
+            if let Some(row) = self.work.db.query_one_raw(find).await? {
+                now.insert(key, self.audited.decode(&row, "")?);
+            }
+        }
+        for old in old {
+            let new = now.remove(&key(self.audited, &*old));
+            images.push(Image { audited: Arc::clone(self.audited), old: Some(old), new });
+        }
+        self.record(images, reached).await?;
+        Ok(answer)
+    }
+
+    async fn delete(&self, delete: &Delete, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        if delete.using.is_some() || delete.with.is_some() {
+            return Err(self.refused("it deletes the rows of a join"));
+        }
+        let alias = self.alias(&delete.target);
+        let mut text = self.select(&alias);
+        text.push(" FROM ").push(&self.table(&delete.target));
+        self.restrict(&mut text, delete.condition.as_ref(), delete.tail.as_ref());
+        let old = self.rows(&text).await?;
+        let reached = self.reached(finds(self.audited, &old), Change::Deleted).await?;
+
+        self.work.state.begin_write(&self.work.context);
+        let answer = self.send(request, ask).await?;
+        self.check(&answer, old.len())?;
+        let images = old
+            .into_iter()
+            .map(|old| Image { audited: Arc::clone(self.audited), old: Some(old), new: None })
+            .collect();
+        self.record(images, reached).await?;
+        Ok(answer)
+    }
+
+    async fn insert(&self, insert: &Insert, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        let sought = self.sought(insert)?;
+        // What is there already under one of the keys: only an upsert can meet it without an error.
+        let before = match (&insert.conflict, &sought) {
+            (Conflict::None, _) | (_, Sought::Numbered) => Vec::new(),
+            (_, Sought::Keys(condition)) => self.rows(condition).await?,
+        };
+        let replaced = match insert.conflict {
+            Conflict::Replace => self.reached(finds(self.audited, &before), Change::Deleted).await?,
+            _ => Reached::default(),
+        };
+
+        self.work.state.begin_write(&self.work.context);
+        let answer = self.send(request, ask).await?;
+        let after = match &sought {
+            Sought::Keys(condition) => self.rows(condition).await?,
+            Sought::Numbered => self.numbered(insert, &answer).await?,
+        };
+        let mut now: HashMap<String, Row> =
+            after.into_iter().map(|row| (key(self.audited, &*row), row)).collect();
+        // Rows whose keys an upsert has changed.
+        let missing = before.iter().filter(|row| !now.contains_key(&key(self.audited, &***row)));
+        let missing = finds(self.audited, missing);
+        now.extend(current(self.work.db, self.audited, missing).await?);
+        let mut images = Vec::with_capacity(now.len());
+        for old in before {
+            let new = now.remove(&key(self.audited, &*old));
+            images.push(Image { audited: Arc::clone(self.audited), old: Some(old), new });
+        }
+        let mut created: Vec<(String, Row)> = now.into_iter().collect();
+        created.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
+        images.extend(created.into_iter().map(|(_, new)| Image {
+            audited: Arc::clone(self.audited),
+            old: None,
+            new: Some(new),
+        }));
+        self.record(images, replaced).await?;
+        Ok(answer)
+    }
+
+    /// How the rows of an INSERT will be found.
+    fn sought(&self, insert: &Insert) -> Result<Sought, DbErr> {
+        let all: Vec<String> = self.facts.columns.iter().map(|column| column.name.clone()).collect();
+        let names = insert.columns.as_ref().unwrap_or(&all);
+        let position = |column: &String| names.iter().position(|name| name.eq_ignore_ascii_case(column));
+        let numbered = self.facts.columns.iter().find(|column| column.auto_increment);
+        let alias = quote(BACKEND, &self.facts.id.1);
+        let rows = match &insert.source {
+            Source::Values(rows) => rows,
+            Source::Default => {
+                return if numbered.is_some() { Ok(Sought::Numbered) } else { Err(self.unknown_key()) };
+            }
+            Source::Query(_) => {
+                let given = self.keys().any(|column| position(&column).is_some());
+                if given || numbered.is_none() || !matches!(insert.conflict, Conflict::None) {
+                    return Err(
+                        self.refused("it inserts what a query yields under keys that only the query knows")
+                    );
+                }
+                return Ok(Sought::Numbered);
+            }
+        };
+        let mut text = self.select(&alias);
+        text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
+        let mut any = false;
+        let mut keyed = 0;
+        for row in rows {
+            let mut found = false;
+            for unique in &self.facts.unique {
+                let is_key = self.keys().all(|column| unique.contains(&column));
+                if matches!(insert.conflict, Conflict::None) && !is_key {
+                    continue;
+                }
+                let mut parts = Vec::with_capacity(unique.len());
+                for column in unique {
+                    let value = position(column).map(|at| row.get(at));
+                    match value {
+                        Some(Some(value)) => match self.plain(value) {
+                            Plain::Value => parts.push((column, Some(value.clone()))),
+                            Plain::Default if !self.is_numbered(column) => parts.push((column, None)),
+                            Plain::Null | Plain::Default => break,
+                            Plain::Zero if self.is_numbered(column) => break,
+                            Plain::Zero => parts.push((column, Some(value.clone()))),
+                            Plain::Computed => {
+                                return Err(self.refused(&format!(
+                                    "the value of its key column `{column}` is computed by the statement; compute it before and pass it"
+                                )));
+                            }
+                        },
+                        Some(None) => return Err(self.refused("its rows have different lengths")),
+                        None if self.is_numbered(column) => break,
+                        None => parts.push((column, None)),
+                    }
+                }
+                if parts.len() < unique.len() {
+                    continue;
+                }
+                found = true;
+                text.push(if any { " OR (" } else { "(" });
+                any = true;
+                for (at, (column, value)) in parts.into_iter().enumerate() {
+                    let column = format!("{alias}.{}", quote(BACKEND, column));
+                    text.push(if at == 0 { "" } else { " AND " }).push(&column).push(" = ");
+                    match value {
+                        Some(value) => _ = text.piece(self.sql, &self.step.parsed, &value),
+                        None => _ = text.push(&format!("DEFAULT({column})")),
+                    }
+                }
+                text.push(")");
+            }
+            keyed += usize::from(found);
+        }
+        if !any {
+            return if numbered.is_some() { Ok(Sought::Numbered) } else { Err(self.unknown_key()) };
+        }
+        if keyed < rows.len() {
+            return Err(
+                self.refused("some of its rows have their keys given, and others don't; insert them apart")
+            );
+        }
+        text.push(" FOR UPDATE");
+        Ok(Sought::Keys(text))
+    }
+
+    fn unknown_key(&self) -> DbErr {
+        self.refused("its key is made by the database in a way that can't be asked for; pass the key")
+    }
+
+    fn is_numbered(&self, column: &str) -> bool {
+        self.facts.columns.iter().any(|c| c.auto_increment && c.name.eq_ignore_ascii_case(column))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = String> {
+        self.audited.policy.fields.iter().filter(|field| field.key).map(|field| field.column.clone())
+    }
+
+    /// What sort of value an expression is.
+    fn plain(&self, range: &Range<usize>) -> Plain {
+        let text = self.sql.get(range.clone()).unwrap_or_default().trim();
+        if let Some(param) = self.step.parsed.params.iter().find(|param| param.range == *range) {
+            return match self.values.get(param.index) {
+                Some(value) if is_null(value) => Plain::Null,
+                Some(Value::Int(Some(0)) | Value::BigInt(Some(0)) | Value::Unsigned(Some(0))) => Plain::Zero,
+                _ => Plain::Value,
+            };
+        }
+        let quoted = text.starts_with('\'') && text.ends_with('\'');
+        match text {
+            _ if text.eq_ignore_ascii_case("null") => Plain::Null,
+            _ if text.eq_ignore_ascii_case("default") => Plain::Default,
+            "0" => Plain::Zero,
+            _ if quoted || text.parse::<f64>().is_ok() => Plain::Value,
+            _ if text.len() > 2 && text[..2].eq_ignore_ascii_case("x'") => Plain::Value,
+            _ => Plain::Computed,
+        }
+    }
+
+    /// The rows that got their numbers from the database: the first one's is known, and one statement's follow on it.
+    async fn numbered(&self, insert: &Insert, answer: &Answer) -> Result<Vec<Row>, DbErr> {
+        let column = self.facts.columns.iter().find(|column| column.auto_increment);
+        let Some(column) = column else { return Ok(Vec::new()) };
+        let (first, count) = match answer {
+            Answer::Executed(result) => (result.last_insert_id(), result.rows_affected()),
+            Answer::Rows(rows) => {
+                let ask = Statement::from_string(BACKEND, "SELECT LAST_INSERT_ID() AS id");
+                let row = self.work.db.query_one_raw(ask).await?;
+                (row.map_or(Ok(0), |row| row.try_get::<u64>("", "id"))?, rows.len() as u64)
+            }
+        };
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let count = match &insert.source {
+            Source::Values(rows) => rows.len() as u64,
+            Source::Default => 1,
+            Source::Query(_) => count,
+        };
+        let alias = quote(BACKEND, &self.facts.id.1);
+        let mut text = self.select(&alias);
+        text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table));
+        let column = format!("{alias}.{}", quote(BACKEND, &column.name));
+        text.push(&format!(
+            " WHERE {column} >= {first} AND {column} < {first} + {count} * @@auto_increment_increment FOR UPDATE"
+        ));
+        let rows = self.rows(&text).await?;
+        if rows.len() as u64 == count { Ok(rows) } else { Err(self.in_between()) }
+    }
+
+    /// The key columns that an UPDATE sets to something else, with the values' texts.
+    fn rekeyed(&self, update: &Update) -> Vec<(String, Option<Range<usize>>)> {
+        let is_key = |name: &String| self.keys().any(|column| column.eq_ignore_ascii_case(name));
+        let itself = |name: &String, value: &Option<Range<usize>>| {
+            let text = value.clone().and_then(|value| self.sql.get(value)).unwrap_or_default();
+            text.trim().trim_matches('`').eq_ignore_ascii_case(name)
+        };
+        update
+            .assigned
+            .iter()
+            .filter(|assignment| is_key(&assignment.column) && !itself(&assignment.column, &assignment.value))
+            .map(|assignment| (assignment.column.clone(), assignment.value.clone()))
+            .collect()
+    }
+
+    /// Reads a row under the key that it is going to get.
+    fn moved(
+        &self,
+        row: &QueryResult,
+        old: &Row,
+        rekeyed: &[(String, Option<Range<usize>>)],
+    ) -> Result<Statement, DbErr> {
+        let alias = quote(BACKEND, &self.facts.id.1);
+        let mut text = self.select(&alias);
+        text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
+        let mut added = Vec::new();
+        for (at, (column, value)) in self.audited.key(&**old).into_iter().enumerate() {
+            let value = match rekeyed.iter().position(|(name, _)| name.eq_ignore_ascii_case(&column)) {
+                None => value,
+                Some(position) => self.typed(&column, row.try_get("", &format!("audit_k{position}"))?)?,
+            };
+            text.push(if at == 0 { "" } else { " AND " });
+            text.push(&format!("{alias}.{} = ", quote(BACKEND, &column))).added(added.len());
+            added.push(value);
+        }
+        text.push(" FOR UPDATE");
+        Ok(text.with(&[], &added))
+    }
+
+    /// The value of a key column that the database has given as a text.
+    fn typed(&self, column: &str, text: Option<String>) -> Result<Value, DbErr> {
+        let facts = self.facts.columns.iter().find(|facts| facts.name.eq_ignore_ascii_case(column));
+        let kind = facts.map(|facts| facts.type_name.as_str()).unwrap_or_default();
+        let Some(text) = text else { return Err(self.refused("it sets its key to NULL")) };
+        match kind {
+            // Compared as a text a number would lose its last digits.
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => {
+                match (text.parse::<i64>(), text.parse::<u64>()) {
+                    (Ok(number), _) => Ok(number.into()),
+                    (_, Ok(number)) => Ok(number.into()),
+                    _ => Err(self.refused("it sets its key to something that is no number")),
+                }
+            }
+            "char" | "varchar" | "text" | "enum" => Ok(text.into()),
+            _ => Err(self.refused(&format!("it computes its key column `{column}`; pass the new value"))),
+        }
+    }
+
+    async fn reached(&self, old: Vec<SelectStatement>, change: Change) -> Result<Reached, DbErr> {
+        if old.is_empty() || !cascades::any(self.work.catalogue, &self.facts.id, &change) {
+            return Ok(Reached::default());
+        }
+        let (registry, origins) = (self.work.audit.registry(), without_columns(old));
+        cascades::before(self.work.db, self.work.catalogue, registry, &self.facts.id, origins, &change).await
+    }
+
+    /// Sends the user's statement. If it fails nothing of it has happened.
+    async fn send(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        send(self.work.db, request, ask).await.inspect_err(|_| self.work.state.end_write())
+    }
+
+    /// Rows that were changed but not read before came in between.
+    fn check(&self, answer: &Answer, read: usize) -> Result<(), DbErr> {
+        match answer {
+            Answer::Executed(result) if result.rows_affected() > read as u64 => Err(self.in_between()),
+            Answer::Rows(rows) if rows.len() > read => Err(self.in_between()),
+            _ => Ok(()),
+        }
+    }
+
+    fn in_between(&self) -> DbErr {
+        to_db_err(&Error::BeforeImage {
+            resource: self.audited.policy.resource.clone(),
+            reason: "another transaction inserted a row in between; try again",
+        })
+    }
+
+    async fn record(&self, mut images: Vec<Image>, reached: Reached) -> Result<(), DbErr> {
+        reached.after(self.work.db, &mut images).await?;
+        let entries = entries(self.work, &images);
+        drop(images);
+        self.work.write(entries).await?;
+        self.work.state.end_write();
+        Ok(())
+    }
+
+    async fn rows(&self, text: &Text) -> Result<Vec<Row>, DbErr> {
+        let rows = self.work.db.query_all_raw(text.with(&self.values, &[])).await?;
+        rows.iter().map(|row| self.audited.decode(row, "")).collect()
+    }
+
+    /// `SELECT` and the entity's columns.
+    fn select(&self, alias: &str) -> Text {
+        let source = |column: &str| Expr::col((Alias::new("audit_alias"), Alias::new(column)));
+        let mut text = Text::new(BACKEND);
+        for (at, (column, expr)) in self.audited.select(&source).into_iter().enumerate() {
+            let expr = Query::select().expr(expr).to_string(MysqlQueryBuilder);
+            let expr = expr.trim_start_matches("SELECT ").replace("`audit_alias`.", &format!("{alias}."));
+            text.push(if at == 0 { "SELECT " } else { ", " });
+            text.push(&format!("{expr} AS {}", quote(BACKEND, &column)));
+        }
+        text
+    }
+
+    fn restrict(&self, text: &mut Text, condition: Option<&Range<usize>>, tail: Option<&Range<usize>>) {
+        if let Some(condition) = condition {
+            text.push(" WHERE ").piece(self.sql, &self.step.parsed, condition);
+        }
+        if let Some(tail) = tail {
+            text.push(" ").piece(self.sql, &self.step.parsed, tail);
+        }
+        text.push(" FOR UPDATE");
+    }
+
+    fn table(&self, target: &Target) -> String {
+        let name = self.sql.get(target.text.clone()).unwrap_or_default();
+        match &target.alias {
+            Some(alias) => format!("{name} AS {}", self.sql.get(alias.clone()).unwrap_or_default()),
+            None => name.to_owned(),
+        }
+    }
+
+    fn alias(&self, target: &Target) -> String {
+        match &target.alias {
+            Some(alias) => self.sql.get(alias.clone()).unwrap_or_default().to_owned(),
+            None => quote(BACKEND, &target.name.name),
+        }
+    }
+
+    fn refused(&self, reason: &str) -> DbErr {
+        super::work::refused(&self.audited.policy.table, reason)
+    }
+}
+
+/// How the rows of an INSERT are found.
+enum Sought {
+    /// By the keys that the statement gives.
+    Keys(Text),
+    /// By the numbers that the database gives.
+    Numbered,
+}
+
+/// What sort of value an expression is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    Value,
+    Null,
+    Zero,
+    Default,
+    /// By a function or an operator: it may be another one the next time.
+    Computed,
+}
+
+fn is_null(value: &Value) -> bool {
+    *value == value.as_null()
+}

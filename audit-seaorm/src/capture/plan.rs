@@ -1,0 +1,286 @@
+//! What capture has to do about a statement.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use audit_core::action;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sea_orm::DbBackend;
+
+use super::catalogue::Catalogue;
+use super::postgres;
+use super::sql::{Conflict, Parsed, Script, TableName, What};
+use crate::Registry;
+use crate::registry::Audited;
+
+/// Memory that plans may take, in bytes of their statements' texts.
+const CACHED: u64 = 8 << 20;
+
+/// A text that is longer is planned each time: the plans of a few such texts would drive out all others.
+const LONGEST: usize = 256 << 10;
+
+/// What capture has to do about a text of SQL.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Nothing: it changes no audited table.
+    Pass,
+    /// It defines tables that aren't audited: what is known of the database has to be read again.
+    Redefine,
+    /// Record what it changes, statement by statement.
+    Capture(Vec<Step>),
+    /// Refuse it: it may change an audited table in a way that can't be recorded. Says which, and why.
+    Refuse(String),
+}
+
+impl Plan {
+    /// The statements to capture.
+    pub(super) fn steps(&self) -> &[Step] {
+        match self {
+            Self::Capture(steps) => steps,
+            _ => &[],
+        }
+    }
+}
+
+/// One statement of a text.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) parsed: Parsed,
+    /// What the table that it names is audited as; `None` if it isn't.
+    target: Option<Arc<Audited>>,
+    /// The audited tables that it changes as a whole.
+    others: Vec<Arc<Audited>>,
+    /// Whether there is something to record.
+    captured: bool,
+    /// The statement as PostgreSQL gets it, once it was needed.
+    pub(super) rewritten: OnceLock<Result<postgres::Rewritten, String>>,
+}
+
+impl Step {
+    /// What the table that the statement changes is audited as.
+    pub(super) fn target(&self) -> Option<&Arc<Audited>> {
+        self.target.as_ref()
+    }
+
+    /// The audited tables that a statement changes as a whole.
+    pub(super) fn others(&self) -> &[Arc<Audited>] {
+        &self.others
+    }
+
+    /// Whether rows may change by it.
+    pub(super) fn is_write(&self) -> bool {
+        !matches!(self.parsed.what, What::Read | What::Transaction | What::Setting(_) | What::Upkeep)
+    }
+
+    /// What it does to what, for errors.
+    pub(super) fn subject(&self) -> (&'static str, &str) {
+        let action = match self.parsed.what {
+            What::Insert(_) => action::CREATE,
+            What::Update(_) => action::UPDATE,
+            What::Delete(_) => action::DELETE,
+            _ => "write",
+        };
+        (action, self.target.as_ref().map_or("an audited table", |audited| &audited.policy.resource))
+    }
+}
+
+/// The plans of the statements that an application sends, by their text.
+pub(super) struct Plans {
+    backend: DbBackend,
+    tables: Tables,
+    cache: Cache<String, Arc<Plan>, ByLength>,
+}
+
+impl Plans {
+    pub(super) fn new(registry: &Registry, backend: DbBackend) -> Self {
+        Self { backend, tables: Tables::new(registry), cache: Cache::with_weighter(4096, CACHED, ByLength) }
+    }
+
+    /// The plan of this text, if it was seen before.
+    pub(super) fn known(&self, sql: &str) -> Option<Arc<Plan>> {
+        self.cache.get(sql)
+    }
+
+    /// Remembers a plan.
+    pub(super) fn keep(&self, sql: &str, plan: Plan) -> Arc<Plan> {
+        let plan = Arc::new(plan);
+        if sql.len() <= LONGEST {
+            self.cache.insert(sql.to_owned(), Arc::clone(&plan));
+        }
+        plan
+    }
+
+    pub(super) fn clear(&self) {
+        self.cache.clear();
+    }
+
+    /// Plans a text.
+    pub(super) fn make(&self, sql: &str, script: Script, catalogue: &Catalogue) -> Arc<Plan> {
+        let plan = self.plan(script, catalogue).unwrap_or_else(Plan::Refuse);
+        self.keep(sql, plan)
+    }
+
+    fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, String> {
+        let steps = script.statements.into_iter().map(|parsed| self.step(parsed, catalogue));
+        let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        let defines = steps.iter().any(|step| matches!(step.parsed.what, What::Define(_)));
+        if !steps.iter().any(|step| step.captured) {
+            return Ok(if defines { Plan::Redefine } else { Plan::Pass });
+        }
+        if steps.len() > 1 && steps.iter().any(|step| matches!(step.parsed.what, What::Transaction)) {
+            return Err(
+                "a text that begins or ends transactions by itself can't be recorded; use `begin()`".into()
+            );
+        }
+        if script.depends_on_sql_mode {
+            return Err(
+                "what a backslash or a double quote means in this text depends on the server's settings; pass values as parameters"
+                    .into(),
+            );
+        }
+        Ok(Plan::Capture(steps))
+    }
+
+    fn step(&self, parsed: Parsed, catalogue: &Catalogue) -> Result<Step, String> {
+        let sqlite = self.backend == DbBackend::Sqlite;
+        let mut step =
+            Step { parsed, target: None, others: Vec::new(), captured: false, rewritten: OnceLock::new() };
+        match &step.parsed.what {
+            What::Read | What::Transaction | What::Upkeep => {}
+            What::Setting(names) => {
+                if let Some(name) = names.iter().find(|name| CHANGES_MEANING.contains(&name.as_str())) {
+                    return Err(format!("`{name}` changes what statements mean, and capture relies on it"));
+                }
+            }
+            What::Insert(_) | What::Update(_) | What::Delete(_) => {
+                let Some(name) = target_of(&step.parsed) else { return Ok(step) };
+                let target = self.audited(name)?.cloned();
+                // Only deletes and updates reach other tables by foreign keys; on SQLite, triggers count as well.
+                let removes = match &step.parsed.what {
+                    What::Insert(insert) => sqlite || matches!(insert.conflict, Conflict::Replace),
+                    _ => true,
+                };
+                let wanted = target.as_ref().is_some_and(|target| is_wanted(&step.parsed.what, target));
+                step.captured = wanted || (removes && catalogue.reaches(&name.name));
+                step.target = target;
+            }
+            What::Truncate(names) | What::Define(names) => {
+                for name in names {
+                    step.others.extend(self.audited(name)?.cloned());
+                }
+                step.captured = !step.others.is_empty();
+            }
+            // SQLite's triggers see what it does, whatever it is.
+            What::Other { words, .. } if sqlite => {
+                step.captured = self.tables.names().any(|name| words.may_mean(name));
+            }
+            What::Other { reason, tables, words } => {
+                let named = tables
+                    .iter()
+                    .find(|name| self.tables.get(name).is_some() || catalogue.reaches(&name.name));
+                let named = named.map(|name| &name.name);
+                let meant = || self.tables.names().find(|name| words.may_mean(name));
+                if let Some(name) = named.or_else(meant) {
+                    return Err(format!(
+                        "`{name}` is audited, and this statement can't be recorded: {reason}"
+                    ));
+                }
+            }
+            What::Unreadable { reason, words } => {
+                if let Some(name) = self.tables.names().find(|name| words.may_mean(name)) {
+                    return Err(format!(
+                        "`{name}` is audited, and this statement may change it but can't be read: {reason}"
+                    ));
+                }
+            }
+        }
+        Ok(step)
+    }
+
+    fn audited(&self, name: &TableName) -> Result<Option<&Arc<Audited>>, String> {
+        self.tables.get(name).map(|audited| audited.as_ref().map_err(Clone::clone)).transpose()
+    }
+}
+
+/// Settings that change how a text is read, or switch off what capture stands on.
+const CHANGES_MEANING: &[&str] =
+    &["standard_conforming_strings", "sql_mode", "session_replication_role", "recursive_triggers"];
+
+impl fmt::Debug for Plans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plans").field("cached", &self.cache.len()).finish_non_exhaustive()
+    }
+}
+
+/// Whether what the statement does to the table's rows makes entries.
+fn is_wanted(what: &What, target: &Audited) -> bool {
+    let operations = target.policy.operations;
+    match what {
+        What::Insert(insert) if matches!(insert.conflict, Conflict::None) => operations.create,
+        What::Update(update) if matches!(update.or, Conflict::None) => operations.update,
+        What::Delete(_) => operations.delete,
+        _ => operations.create || operations.update || operations.delete,
+    }
+}
+
+/// The table that a statement names as the one that it changes.
+fn target_of(parsed: &Parsed) -> Option<&TableName> {
+    match &parsed.what {
+        What::Insert(insert) => Some(&insert.target.name),
+        What::Update(update) => Some(&update.target.name),
+        What::Delete(delete) => Some(&delete.target.name),
+        _ => None,
+    }
+}
+
+/// The audited tables by the names that statements use.
+#[derive(Debug)]
+struct Tables(BTreeMap<String, Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    schema: Option<String>,
+    audited: Result<Arc<Audited>, String>,
+}
+
+impl Tables {
+    fn new(registry: &Registry) -> Self {
+        let mut tables: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for (name, audited) in registry.tables() {
+            let (schema, name) = match name.split_once('.') {
+                Some((schema, name)) => (Some(schema.to_lowercase()), name),
+                None => (None, name.as_str()),
+            };
+            tables.entry(name.to_lowercase()).or_default().push(Entry { schema, audited: audited.clone() });
+        }
+        Self(tables)
+    }
+
+    /// What the table with this name is audited as. Case is disregarded, and a schema counts only where both sides name
+    /// one: which table an unqualified name means is known to the database alone, and rather one too many is captured.
+    fn get(&self, name: &TableName) -> Option<&Result<Arc<Audited>, String>> {
+        let candidates = self.0.get(&name.name.to_lowercase())?;
+        let schema = name.schema.as_ref().map(|schema| schema.to_lowercase());
+        let exact = candidates.iter().find(|entry| entry.schema == schema);
+        let entry =
+            exact.or_else(|| candidates.iter().find(|entry| entry.schema.is_none() || schema.is_none()))?;
+        Some(&entry.audited)
+    }
+
+    /// The tables' names, in lower case, without schemas.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+}
+
+/// Plans weigh as much as their texts.
+#[derive(Clone, Debug)]
+struct ByLength;
+
+impl Weighter<String, Arc<Plan>> for ByLength {
+    fn weight(&self, sql: &String, _: &Arc<Plan>) -> u64 {
+        sql.len() as u64 + 256
+    }
+}

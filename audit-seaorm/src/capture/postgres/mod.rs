@@ -1,0 +1,579 @@
+//! Capture on PostgreSQL: the statement itself is made to say what it changed.
+//!
+//! The user's statement becomes a part of a `WITH` that also returns the rows before and after. An UPDATE first locks
+//! and reads its rows in the same statement (`audit_o`), so that the old values are those that it really replaces,
+//! under any concurrency. What it returns to the user is selected from that.
+
+use std::sync::Arc;
+
+use audit_core::{AuditContext, Error, FailurePolicy};
+use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+
+use super::cascades::{self, Change, Reached};
+use super::catalogue::{Catalogue, TableFacts};
+use super::images::{Image, current, entries, finds, key, without_columns};
+use super::plan::Step;
+use super::sql::{Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
+use super::text::{Text, quote};
+use super::work::{Answer, Ask, Request, Work, refused};
+use crate::Audit;
+use crate::db_error::{describe, is_retryable};
+use crate::registry::{Audited, Row};
+use crate::store::to_db_err;
+
+mod one_trip;
+
+use one_trip::OneTrip;
+
+const BACKEND: DbBackend = DbBackend::Postgres;
+
+/// What the protocol has room for in one statement.
+const MOST_VALUES: usize = 65_535;
+
+/// Runs a statement and its entries in one, if that is possible: it needs no transaction.
+///
+/// `None`: it has to be done in another way, and nothing has been done.
+pub(super) async fn at_once<C: ConnectionTrait>(
+    db: &C,
+    audit: &Audit,
+    catalogue: &Catalogue,
+    step: &Step,
+    request: &Request<'_>,
+    ask: Ask,
+    (context, transaction): (&AuditContext, &str),
+) -> Result<Option<Answer>, DbErr> {
+    let Some((audited, facts)) = step.target().and_then(|audited| Some((audited, catalogue.table(audited)?)))
+    else {
+        return Ok(None);
+    };
+    let Ok(rewritten) = Rewritten::of(step, request.sql(), audited, facts, catalogue) else {
+        return Ok(None);
+    };
+    let usual = audit.sink().is_none() && audit.config().on_failure == FailurePolicy::Block;
+    let fits = |trip: &&OneTrip| usual && audit.records(trip.action) && trip.query.width() <= MOST_VALUES;
+    let Some(trip) = rewritten.one_trip.as_ref().filter(fits) else { return Ok(None) };
+    let values = request.values();
+    let Some(added) = trip.values(audit, context, transaction, &audited.policy, values) else {
+        return Ok(None);
+    };
+    let failed = |error| store_failure(error, audited, trip.action);
+    let (answer, none) = match ask {
+        Ask::Execute => {
+            let result = db.execute_raw(trip.execute.with(values, &added)).await.map_err(failed)?;
+            let none = result.rows_affected() == 0;
+            (Answer::Executed(result), none)
+        }
+        // All rows, also where one is asked for: a read that stops half-way could stop the write as well.
+        Ask::One | Ask::All => {
+            let rows = db.query_all_raw(trip.query.with(values, &added)).await.map_err(failed)?;
+            let none = rows.is_empty();
+            (Answer::Rows(rows), none)
+        }
+    };
+    Ok(if none && trip.guarded { None } else { Some(answer) })
+}
+
+/// Whose failure it is: an error of the entries' part names the table of the entries.
+fn store_failure(error: DbErr, audited: &Audited, action: &str) -> DbErr {
+    if !error.to_string().contains("audit_log") {
+        return error;
+    }
+    to_db_err(&Error::Store {
+        action: action.to_owned(),
+        resource: audited.policy.resource.clone(),
+        reason: describe(&error).to_owned(),
+        retryable: is_retryable(&error),
+    })
+}
+
+/// Runs a statement and records what it changed.
+pub(super) async fn run(
+    work: &Work<'_>,
+    step: &Step,
+    sql: &str,
+    request: Request<'_>,
+    ask: Ask,
+) -> Result<Answer, DbErr> {
+    if !work.alone {
+        let within = (&*work.context, &*work.state.id);
+        let done = at_once(work.db, work.audit, work.catalogue, step, &request, ask, within).await?;
+        if let Some(answer) = done {
+            return Ok(answer);
+        }
+    }
+    let Some((audited, facts)) =
+        step.target().and_then(|audited| Some((audited, work.catalogue.table(audited)?)))
+    else {
+        return super::indirect::run(work, step, sql, request, ask).await;
+    };
+    let values = request.values();
+    let rewritten = Rewritten::of(step, sql, audited, facts, work.catalogue)
+        .map_err(|reason| refused(&audited.policy.table, reason))?;
+    let reached = match (&rewritten.before, &rewritten.change) {
+        (Some(before), Some(change)) if cascades::any(work.catalogue, &facts.id, change) => {
+            // Locked and read by itself, before anything happens.
+            let rows = read(work, audited, before, values).await?;
+            let origins = without_columns(finds(audited, &rows));
+            drop(rows);
+            let registry = work.audit.registry();
+            cascades::before(work.db, work.catalogue, registry, &facts.id, origins, change).await?
+        }
+        _ => Reached::default(),
+    };
+    let known = match &rewritten.conflicting {
+        Some(conflicting) => read(work, audited, conflicting, values).await?,
+        None => Vec::new(),
+    };
+
+    work.state.begin_write(&work.context);
+    let rows = match work.db.query_all_raw(rewritten.text.with(values, &[])).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            // The whole transaction has failed with it.
+            work.state.end_write();
+            return Err(match (ask, error) {
+                (Ask::Execute, DbErr::Query(cause)) => DbErr::Exec(cause),
+                (_, error) => error,
+            });
+        }
+    };
+    let mut images = rewritten.images(audited, &rows, known)?;
+    if facts.after_triggers {
+        // Triggers have run since the rows were returned.
+        let finds = finds(audited, images.iter().filter_map(|image| image.new.as_ref()));
+        let mut now = current(work.db, audited, finds).await?;
+        for image in &mut images {
+            if let Some(new) = &image.new {
+                image.new = now.remove(&key(audited, &**new));
+            }
+        }
+    }
+    reached.after(work.db, &mut images).await?;
+    let entries = entries(work, &images);
+    drop(images);
+    work.write(entries).await?;
+    work.state.end_write();
+    match ask {
+        Ask::Execute => affected(work, rows.len()).await,
+        _ => Ok(Answer::Rows(rows)),
+    }
+}
+
+/// A result that says that so many rows were affected: it can't be made by hand.
+async fn affected(work: &Work<'_>, count: usize) -> Result<Answer, DbErr> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let sql = format!("SELECT FROM pg_catalog.generate_series(1, {count})");
+    work.db.execute_raw(Statement::from_string(BACKEND, sql)).await.map(Answer::Executed)
+}
+
+async fn read(work: &Work<'_>, audited: &Audited, text: &Text, values: &[Value]) -> Result<Vec<Row>, DbErr> {
+    let rows = work.db.query_all_raw(text.with(values, &[])).await?;
+    rows.iter().map(|row| audited.decode(row, OLD)).collect()
+}
+
+/// Prefixes of the columns of images.
+const OLD: &str = "o.";
+const NEW: &str = "n.";
+/// Whether an upsert made the row.
+const MADE: &str = "audit_made";
+
+/// A user's statement that also says what it changed.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    /// The same, if the statement can write its entries as well.
+    one_trip: Option<OneTrip>,
+    text: Text,
+    old: bool,
+    new: bool,
+    /// Reads and locks the rows that it will change.
+    before: Option<Text>,
+    /// What it does to them.
+    change: Option<Change>,
+    /// Reads and locks the rows that an upsert may update.
+    conflicting: Option<Text>,
+}
+
+impl Rewritten {
+    /// The rewritten form of a plan's statement; made once.
+    fn of<'a>(
+        step: &'a Step,
+        sql: &str,
+        audited: &Audited,
+        facts: &TableFacts,
+        catalogue: &Catalogue,
+    ) -> Result<&'a Self, &'a str> {
+        let rewritten = step.rewritten.get_or_init(|| {
+            let piece = Pieces { step, sql, audited, facts };
+            let mut rewritten = match &step.parsed.what {
+                What::Insert(insert) => piece.insert(insert),
+                What::Update(update) => piece.update(update),
+                What::Delete(delete) => piece.delete(delete),
+                _ => Err("it is none that can be rewritten".into()),
+            }?;
+            let reaches =
+                rewritten.change.as_ref().is_some_and(|change| cascades::any(catalogue, &facts.id, change));
+            if reaches {
+                rewritten.one_trip = None;
+            }
+            Ok(rewritten)
+        });
+        rewritten.as_ref().map_err(String::as_str)
+    }
+
+    fn images(
+        &self,
+        audited: &Arc<Audited>,
+        rows: &[QueryResult],
+        known: Vec<Row>,
+    ) -> Result<Vec<Image>, DbErr> {
+        let mut known: std::collections::HashMap<String, Row> =
+            known.into_iter().map(|row| (key(audited, &*row), row)).collect();
+        let mut images = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut old = if self.old { Some(audited.decode(row, OLD)?) } else { None };
+            let new = if self.new { Some(audited.decode(row, NEW)?) } else { None };
+            if self.conflicting.is_some()
+                && !row.try_get::<bool>("", MADE)?
+                && let Some(new) = &new
+            {
+                old = known.remove(&key(audited, &**new));
+                if old.is_none() {
+                    // Somebody inserted it after the look at what is there.
+                    return Err(to_db_err(&Error::BeforeImage {
+                        resource: audited.policy.resource.clone(),
+                        reason: "another transaction inserted it in between; try again",
+                    }));
+                }
+            }
+            images.push(Image { audited: Arc::clone(audited), old, new });
+        }
+        Ok(images)
+    }
+}
+
+/// What a rewritten statement is made of.
+#[derive(Clone, Copy)]
+struct Pieces<'a> {
+    step: &'a Step,
+    sql: &'a str,
+    audited: &'a Audited,
+    facts: &'a TableFacts,
+}
+
+impl Pieces<'_> {
+    fn insert(self, insert: &Insert) -> Result<Rewritten, String> {
+        let parsed = &self.step.parsed;
+        let body = insert.body.start..end_of_body(&insert.body, insert.returning.as_ref());
+        let alias = alias(self.sql, &insert.target);
+        let conflicting = match &insert.conflict {
+            Conflict::None | Conflict::Nothing => None,
+            Conflict::Update { columns, .. } => Some(self.conflicting(insert, columns, &alias)?),
+            Conflict::Replace | Conflict::Abort => return Err("it isn't PostgreSQL's".into()),
+        };
+        let mut text = Text::new(BACKEND);
+        self.with(&mut text, insert.with.as_ref());
+        text.push("audit_n AS (").piece(self.sql, parsed, &body).push(" RETURNING ");
+        self.image(&mut text, &alias, NEW);
+        if conflicting.is_some() {
+            text.push(", (").push(&alias).push(".xmax = 0) AS ").push(MADE);
+        }
+        let items = self.items(insert.returning.as_ref(), &insert.target)?;
+        self.finish(&mut text, &items, [false, true], conflicting.is_some());
+        let one_trip = if conflicting.is_none() { OneTrip::insert(self, insert) } else { None };
+        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change: None, conflicting })
+    }
+
+    fn update(self, update: &Update) -> Result<Rewritten, String> {
+        let parsed = &self.step.parsed;
+        if update.tail.is_some() {
+            return Err("ORDER BY or LIMIT in an UPDATE isn't PostgreSQL's".into());
+        }
+        let alias = alias(self.sql, &update.target);
+        let assigned: Vec<String> =
+            update.assigned.iter().map(|assignment| assignment.column.clone()).collect();
+        let mut before = Text::new(BACKEND);
+        self.old_rows(&mut before, update, &alias, &assigned);
+        let mut text = Text::new(BACKEND);
+        self.with(&mut text, update.with.as_ref());
+        text.push("audit_o AS (");
+        self.old_rows(&mut text, update, &alias, &assigned);
+        text.push("), audit_n AS (UPDATE ").push(&table(self.sql, &update.target)).push(" SET ");
+        text.piece(self.sql, parsed, &update.set).push(" FROM ");
+        if let Some(from) = &update.from {
+            text.piece(self.sql, parsed, from).push(", ");
+        }
+        text.push("audit_o WHERE ");
+        if update.from.is_some()
+            && let Some(condition) = &update.condition
+        {
+            text.push("(").piece(self.sql, parsed, condition).push(") AND ");
+        }
+        text.push(&self.same_key(&alias)).push(" RETURNING ");
+        self.image(&mut text, &alias, NEW);
+        for field in &self.audited.policy.fields {
+            text.push(", audit_o.").push(&quote(BACKEND, &format!("{OLD}{}", field.column)));
+        }
+        let items = self.items(update.returning.as_ref(), &update.target)?;
+        self.finish(&mut text, &items, [true, true], false);
+        Ok(Rewritten {
+            one_trip: OneTrip::update(self, update),
+            text,
+            old: true,
+            new: true,
+            before: update.with.is_none().then_some(before),
+            change: Some(Change::Updated(assigned)),
+            conflicting: None,
+        })
+    }
+
+    fn delete(self, delete: &Delete) -> Result<Rewritten, String> {
+        let parsed = &self.step.parsed;
+        if delete.tail.is_some() {
+            return Err("ORDER BY or LIMIT in a DELETE isn't PostgreSQL's".into());
+        }
+        let alias = alias(self.sql, &delete.target);
+        let mut before = Text::new(BACKEND);
+        before.push("SELECT ");
+        self.image(&mut before, &alias, OLD);
+        self.rows_of_delete(&mut before, delete, &alias);
+        let body = delete.body.start..end_of_body(&delete.body, delete.returning.as_ref());
+        let mut text = Text::new(BACKEND);
+        self.with(&mut text, delete.with.as_ref());
+        text.push("audit_n AS (").piece(self.sql, parsed, &body).push(" RETURNING ");
+        self.image(&mut text, &alias, OLD);
+        let items = self.items(delete.returning.as_ref(), &delete.target)?;
+        self.finish(&mut text, &items, [true, false], false);
+        Ok(Rewritten {
+            one_trip: OneTrip::delete(self, delete),
+            text,
+            old: true,
+            new: false,
+            before: delete.with.is_none().then_some(before),
+            change: Some(Change::Deleted),
+            conflicting: None,
+        })
+    }
+
+    /// That a row is one of those in `audit_o`.
+    fn same_key(self, alias: &str) -> String {
+        let keys = self.audited.policy.fields.iter().filter(|field| field.key).enumerate();
+        keys.map(|(at, field)| format!("{alias}.{} = audit_o.audit_k{at}", quote(BACKEND, &field.column)))
+            .collect::<Vec<_>>()
+            .join(" AND ")
+    }
+
+    /// `FROM` and so on for the rows that a DELETE will delete, with locks.
+    fn rows_of_delete(self, text: &mut Text, delete: &Delete, alias: &str) {
+        let parsed = &self.step.parsed;
+        text.push(" FROM ").push(&table(self.sql, &delete.target));
+        if let Some(using) = &delete.using {
+            text.push(", ").piece(self.sql, parsed, using);
+        }
+        if let Some(condition) = &delete.condition {
+            text.push(" WHERE ").piece(self.sql, parsed, condition);
+        }
+        text.push(" FOR UPDATE OF ").push(alias);
+    }
+
+    /// Locks and reads the rows that an UPDATE will change.
+    fn old_rows(self, text: &mut Text, update: &Update, alias: &str, assigned: &[String]) {
+        text.push("SELECT ");
+        self.image(text, alias, OLD);
+        for (at, field) in self.audited.policy.fields.iter().filter(|field| field.key).enumerate() {
+            text.push(&format!(", {alias}.{} AS audit_k{at}", quote(BACKEND, &field.column)));
+        }
+        self.rows_of_update(text, update, alias, assigned);
+    }
+
+    /// `FROM` and so on for the rows that an UPDATE will change, with locks.
+    fn rows_of_update(self, text: &mut Text, update: &Update, alias: &str, assigned: &[String]) {
+        let parsed = &self.step.parsed;
+        text.push(" FROM ").push(&table(self.sql, &update.target));
+        if let Some(from) = &update.from {
+            text.push(", ").piece(self.sql, parsed, from);
+        }
+        if let Some(condition) = &update.condition {
+            text.push(" WHERE ").piece(self.sql, parsed, condition);
+        }
+        // The lock that the UPDATE takes by itself: a stronger one would make the foreign-key checks of others wait.
+        let keyed = self.facts.unique.iter().flatten().any(|column| assigned.contains(column));
+        text.push(if keyed { " FOR UPDATE OF " } else { " FOR NO KEY UPDATE OF " }).push(alias);
+    }
+
+    /// Locks and reads the rows that an upsert may update: those with the conflict key of a proposed row.
+    fn conflicting(self, insert: &Insert, columns: &[String], alias: &str) -> Result<Text, String> {
+        let parsed = &self.step.parsed;
+        if columns.is_empty() {
+            return Err(
+                "its ON CONFLICT names a constraint or an expression; name the columns of the key".into()
+            );
+        }
+        let names: Vec<String> = match &insert.columns {
+            Some(names) => names.clone(),
+            None => self.facts.columns.iter().map(|column| column.name.clone()).collect(),
+        };
+        let positions: Option<Vec<usize>> =
+            columns.iter().map(|column| names.iter().position(|name| name == column)).collect();
+        let mut text = Text::new(BACKEND);
+        if let Some(with) = &insert.with {
+            text.push(if with.recursive { "WITH RECURSIVE " } else { "WITH " });
+            text.piece(self.sql, parsed, &with.text).push(" ");
+        }
+        text.push("SELECT ");
+        self.image(&mut text, alias, OLD);
+        text.push(" FROM ").push(&table(self.sql, &insert.target)).push(" WHERE ");
+        let column = |name: &String| format!("{alias}.{}", quote(BACKEND, name));
+        match (&insert.source, positions) {
+            // A column of the key gets its default: no row can have it already, or the race is found out afterwards.
+            (Source::Default, _) | (Source::Values(_), None) => _ = text.push("FALSE"),
+            (Source::Values(rows), Some(positions)) => {
+                for (at, row) in rows.iter().enumerate() {
+                    text.push(if at == 0 { "(" } else { ") OR (" });
+                    for (at, (name, position)) in columns.iter().zip(&positions).enumerate() {
+                        let value = row.get(*position).ok_or("its rows have different lengths")?;
+                        text.push(if at == 0 { "" } else { " AND " }).push(&column(name)).push(" = ");
+                        text.piece(self.sql, parsed, value);
+                    }
+                }
+                text.push(")");
+            }
+            (Source::Query(_), None) => _ = text.push("FALSE"),
+            (Source::Query(query), Some(_)) => {
+                let list = |of: &str| -> String {
+                    let names: Vec<String> =
+                        columns.iter().map(|name| format!("{of}.{}", quote(BACKEND, name))).collect();
+                    names.join(", ")
+                };
+                text.push("(")
+                    .push(&list(alias))
+                    .push(") IN (SELECT ")
+                    .push(&list("audit_p"))
+                    .push(" FROM (");
+                text.piece(self.sql, parsed, query).push(") AS audit_p (");
+                let all: Vec<String> = names.iter().map(|name| quote(BACKEND, name)).collect();
+                text.push(&all.join(", ")).push("))");
+            }
+        }
+        text.push(" FOR UPDATE OF ").push(alias);
+        Ok(text)
+    }
+
+    fn with(self, text: &mut Text, with: Option<&super::sql::With>) {
+        match with {
+            None => _ = text.push("WITH "),
+            Some(with) => {
+                text.push(if with.recursive { "WITH RECURSIVE " } else { "WITH " });
+                text.piece(self.sql, &self.step.parsed, &with.text).push(", ");
+            }
+        }
+    }
+
+    /// The entity's columns of a row, as SeaORM reads them, named behind a prefix.
+    fn image(self, text: &mut Text, alias: &str, prefix: &str) {
+        let source = |column: &str| Expr::col((Alias::new("audit_alias"), Alias::new(column)));
+        for (at, (column, expr)) in self.audited.select(&source).into_iter().enumerate() {
+            let expr = Query::select().expr(expr).to_string(PostgresQueryBuilder);
+            let expr = expr.trim_start_matches("SELECT ").replace("\"audit_alias\".", &format!("{alias}."));
+            let name = quote(BACKEND, &format!("{prefix}{column}"));
+            text.push(&format!("{}{expr} AS {name}", if at == 0 { "" } else { ", " }));
+        }
+    }
+
+    /// What the user's RETURNING asks for: expressions with the names of their columns.
+    fn items(self, returning: Option<&Returning>, target: &Target) -> Result<Vec<Item>, String> {
+        let mut items = Vec::new();
+        let alias = alias(self.sql, target);
+        for item in returning.iter().flat_map(|returning| &returning.items) {
+            let all = match &item.output {
+                Output::Named(name) => {
+                    items.push(Item { source: ItemSource::Piece(item.text.clone()), name: name.clone() });
+                    continue;
+                }
+                Output::All => true,
+                Output::AllOf(of) => quote(BACKEND, of) == alias || *of == alias,
+                Output::Unknown => false,
+            };
+            if !all {
+                return Err("its RETURNING has a column without a name; name it by AS".into());
+            }
+            for column in &self.facts.columns {
+                let source = ItemSource::Text(format!("{alias}.{}", quote(BACKEND, &column.name)));
+                items.push(Item { source, name: column.name.clone() });
+            }
+        }
+        Ok(items)
+    }
+
+    /// The part of a RETURNING that is the user's.
+    fn returned(self, text: &mut Text, items: &[Item]) {
+        for (at, item) in items.iter().enumerate() {
+            text.push(", ");
+            match &item.source {
+                ItemSource::Piece(range) => _ = text.piece(self.sql, &self.step.parsed, range),
+                ItemSource::Text(source) => _ = text.push(source),
+            }
+            text.push(&format!(" AS audit_r{at}"));
+        }
+    }
+
+    /// Selects what is the user's.
+    fn select(self, text: &mut Text, items: &[Item]) {
+        let column = |(at, item): (usize, &Item)| format!("audit_r{at} AS {}", quote(BACKEND, &item.name));
+        let columns: Vec<String> = items.iter().enumerate().map(column).collect();
+        text.push("SELECT ").push(&columns.join(", ")).push(" FROM audit_n");
+    }
+
+    fn finish(self, text: &mut Text, items: &[Item], [old, new]: [bool; 2], upsert: bool) {
+        self.returned(text, items);
+        text.push(") SELECT ");
+        let mut columns: Vec<String> = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| format!("audit_r{at} AS {}", quote(BACKEND, &item.name)))
+            .collect();
+        for (there, prefix) in [(old, OLD), (new, NEW)] {
+            if there {
+                let fields = &self.audited.policy.fields;
+                columns.extend(fields.iter().map(|f| quote(BACKEND, &format!("{prefix}{}", f.column))));
+            }
+        }
+        if upsert {
+            columns.push(MADE.to_owned());
+        }
+        text.push(&columns.join(", ")).push(" FROM audit_n");
+    }
+}
+
+/// A column that the user asked for.
+struct Item {
+    source: ItemSource,
+    name: String,
+}
+
+enum ItemSource {
+    Piece(std::ops::Range<usize>),
+    Text(String),
+}
+
+fn end_of_body(body: &std::ops::Range<usize>, returning: Option<&Returning>) -> usize {
+    returning.map_or(body.end, |returning| returning.clause.start)
+}
+
+/// The table as the statement names it, with its alias.
+fn table(sql: &str, target: &Target) -> String {
+    let only = if target.only { "ONLY " } else { "" };
+    let name = sql.get(target.text.clone()).unwrap_or_default();
+    match &target.alias {
+        Some(alias) => format!("{only}{name} AS {}", sql.get(alias.clone()).unwrap_or_default()),
+        None => format!("{only}{name}"),
+    }
+}
+
+/// What the table's columns are qualified by.
+fn alias(sql: &str, target: &Target) -> String {
+    match &target.alias {
+        Some(alias) => sql.get(alias.clone()).unwrap_or_default().to_owned(),
+        None => quote(BACKEND, &target.name.name),
+    }
+}

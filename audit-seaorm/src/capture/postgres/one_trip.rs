@@ -1,0 +1,732 @@
+//! The entries written by the statement that makes the change, rendered by the database.
+//!
+//! Besides the user's statement (`audit_n`) the `WITH` has a part that renders what it returns as entries (`audit_e`)
+//! and one that writes them (`audit_l`): one round trip, one statement, atomic by itself.
+//!
+//! What is written is byte for byte what the program would have written; where SQL can't promise that, there is no
+//! `OneTrip`, and the rows travel. Texts in which a secret might stand are for the program's sanitiser: if an old value
+//! looks like one, the statement changes nothing at all, and the other way is taken.
+
+use std::fmt::Write as _;
+
+use audit_core::{AuditContext, Entry, FieldPolicy, Resource, ResourcePolicy, Value as Rendered, action};
+use sea_orm::Value;
+
+use super::super::catalogue::{ColumnFacts, TableFacts};
+use super::super::sql::{Delete, Insert, Source, Update};
+use super::super::text::{Text, quote};
+use super::{BACKEND, Pieces, alias, end_of_body, table};
+use crate::Audit;
+
+/// A statement that also writes its entries.
+#[derive(Debug)]
+pub(in crate::capture) struct OneTrip {
+    /// For a statement whose rows are wanted, and for one of which only their number is.
+    pub(in crate::capture) query: Text,
+    pub(in crate::capture) execute: Text,
+    /// It may have changed nothing because an old value has to go through the sanitiser.
+    pub(in crate::capture) guarded: bool,
+    pub(in crate::capture) action: &'static str,
+}
+
+/// What the entries of a statement have in common, by its number among the added values.
+mod added {
+    pub(super) const PREFIX: usize = 0;
+    pub(super) const FIRST: usize = 1;
+    pub(super) const TIMESTAMP: usize = 2;
+    pub(super) const HEAD: usize = 3;
+    pub(super) const TAIL: usize = 4;
+    /// Tenant, actor, request: see [`CONTEXT`](super::CONTEXT).
+    pub(super) const CONTEXT: usize = 5;
+}
+
+/// The columns that come from the context, in the order of their values.
+const CONTEXT: [&str; 13] = [
+    "tenant",
+    "actor_id",
+    "actor_type",
+    "actor_name",
+    "actor_email",
+    "ip_address",
+    "user_agent",
+    "session_id",
+    "request_id",
+    "request_data",
+    "reason",
+    "metadata",
+    "transaction_id",
+];
+
+impl OneTrip {
+    pub(super) fn insert(piece: Pieces<'_>, insert: &Insert) -> Option<Self> {
+        let row = Row::new(piece)?;
+        let shown = row.all().into_iter().filter_map(|at| piece.audited.policy.fields.get(at));
+        for field in shown.filter(|field| !field.masked) {
+            if row.is_text(field) && !piece.gives_plain_text(insert, row.column(field)?) {
+                return None;
+            }
+        }
+        let body = insert.body.start..end_of_body(&insert.body, insert.returning.as_ref());
+        let alias = alias(piece.sql, &insert.target);
+        let make = |wanted: bool| {
+            let mut text = Text::new(BACKEND);
+            piece.with(&mut text, insert.with.as_ref());
+            text.push("audit_n AS (").piece(piece.sql, &piece.step.parsed, &body).push(" RETURNING ");
+            text.push(&row.columns(&alias, "n", &row.all()));
+            let items = piece.items(insert.returning.as_ref(), &insert.target).ok()?;
+            let items = if wanted { items } else { Vec::new() };
+            piece.returned(&mut text, &items);
+            text.push("), ");
+            row.entries(&mut text, action::CREATE, &row.snapshot("new", "n")?, "TRUE");
+            piece.select(&mut text, &items);
+            Some(text)
+        };
+        Some(Self { query: make(true)?, execute: make(false)?, guarded: false, action: action::CREATE })
+    }
+
+    pub(super) fn update(piece: Pieces<'_>, update: &Update) -> Option<Self> {
+        let row = Row::new(piece)?;
+        let assigned = |field: &FieldPolicy| update.assigned.iter().find(|a| a.column == field.column);
+        let computed = |field: &FieldPolicy| row.column(field).is_some_and(|column| column.generated);
+        let changing: Vec<usize> = piece
+            .audited
+            .policy
+            .fields
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| field.tracked && (assigned(field).is_some() || computed(field)))
+            .map(|(at, _)| at)
+            .collect();
+        let fields = &piece.audited.policy.fields;
+        if fields.iter().any(|field| field.key && assigned(field).is_some()) {
+            return None;
+        }
+        for field in changing.iter().filter_map(|at| fields.get(*at)).filter(|field| !field.masked) {
+            if row.is_text(field) {
+                let value = assigned(field)?.value.clone()?;
+                if !piece.is_plain(&value) {
+                    return None;
+                }
+            }
+        }
+        // What says which row it is stays as it is, and is looked at like old values.
+        let identity: Vec<usize> = row.identity().into_iter().filter(|at| !changing.contains(at)).collect();
+        let mut needed = row.identity();
+        needed.extend(&changing);
+        needed.sort_unstable();
+        needed.dedup();
+        let suspects: Vec<String> = changing
+            .iter()
+            .filter_map(|at| Some((*at, fields.get(*at)?)))
+            .filter(|(_, field)| !field.masked)
+            .filter_map(|(at, field)| row.suspicious(field, &format!("o{at}")))
+            .chain(identity.iter().filter_map(|at| row.suspicious(fields.get(*at)?, &format!("o{at}"))))
+            .collect();
+        let alias = alias(piece.sql, &update.target);
+        let names: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
+        let mut old = changing.clone();
+        old.extend(&identity);
+        let difference = row.difference(&changing)?;
+        let make = |wanted: bool| {
+            let mut text = Text::new(BACKEND);
+            piece.with(&mut text, update.with.as_ref());
+            text.push("audit_o AS (SELECT ").push(&row.keys(&alias));
+            if !old.is_empty() {
+                text.push(", ").push(&row.columns(&alias, "o", &old));
+            }
+            piece.rows_of_update(&mut text, update, &alias, &names);
+            text.push("), ");
+            if !suspects.is_empty() {
+                let any = suspects.join(" OR ");
+                text.push("audit_g AS (SELECT FROM audit_o WHERE ").push(&any).push("), ");
+            }
+            text.push("audit_n AS (UPDATE ").push(&table(piece.sql, &update.target)).push(" SET ");
+            text.piece(piece.sql, &piece.step.parsed, &update.set).push(" FROM ");
+            if let Some(from) = &update.from {
+                text.piece(piece.sql, &piece.step.parsed, from).push(", ");
+            }
+            text.push("audit_o WHERE ");
+            if let (Some(_), Some(condition)) = (&update.from, &update.condition) {
+                text.push("(").piece(piece.sql, &piece.step.parsed, condition).push(") AND ");
+            }
+            text.push(&piece.same_key(&alias));
+            if !suspects.is_empty() {
+                text.push(" AND NOT EXISTS (SELECT FROM audit_g)");
+            }
+            text.push(" RETURNING ").push(&row.columns(&alias, "n", &needed));
+            for at in &changing {
+                text.push(&format!(", audit_o.o{at}"));
+            }
+            let items = piece.items(update.returning.as_ref(), &update.target).ok()?;
+            let items = if wanted { items } else { Vec::new() };
+            piece.returned(&mut text, &items);
+            text.push("), ");
+            row.entries(&mut text, action::UPDATE, &difference.0, &difference.1);
+            piece.select(&mut text, &items);
+            Some(text)
+        };
+        let guarded = !suspects.is_empty();
+        Some(Self { query: make(true)?, execute: make(false)?, guarded, action: action::UPDATE })
+    }
+
+    pub(super) fn delete(piece: Pieces<'_>, delete: &Delete) -> Option<Self> {
+        let row = Row::new(piece)?;
+        let alias = alias(piece.sql, &delete.target);
+        let fields = &piece.audited.policy.fields;
+        let (suspected, suspects): (Vec<usize>, Vec<String>) = row
+            .all()
+            .into_iter()
+            .filter_map(|at| Some((at, fields.get(at).filter(|field| !field.masked)?)))
+            .filter_map(|(at, field)| Some((at, row.suspicious(field, &format!("o{at}"))?)))
+            .unzip();
+        let make = |wanted: bool| {
+            let mut text = Text::new(BACKEND);
+            piece.with(&mut text, delete.with.as_ref());
+            if !suspects.is_empty() {
+                text.push("audit_g AS MATERIALIZED (SELECT bool_or(").push(&suspects.join(" OR "));
+                text.push(") AS found FROM (SELECT ").push(&row.columns(&alias, "o", &suspected));
+                piece.rows_of_delete(&mut text, delete, &alias);
+                text.push(") AS audit_o), ");
+            }
+            text.push("audit_n AS (DELETE FROM ").push(&table(piece.sql, &delete.target));
+            if let Some(using) = &delete.using {
+                text.push(" USING ").piece(piece.sql, &piece.step.parsed, using);
+            }
+            let guard = "NOT COALESCE((SELECT found FROM audit_g), FALSE)";
+            match (&delete.condition, suspects.is_empty()) {
+                (None, true) => {}
+                (None, false) => _ = text.push(" WHERE ").push(guard),
+                (Some(condition), no_guard) => {
+                    text.push(" WHERE (").piece(piece.sql, &piece.step.parsed, condition).push(")");
+                    if !no_guard {
+                        text.push(" AND ").push(guard);
+                    }
+                }
+            }
+            text.push(" RETURNING ").push(&row.columns(&alias, "n", &row.all()));
+            let items = piece.items(delete.returning.as_ref(), &delete.target).ok()?;
+            let items = if wanted { items } else { Vec::new() };
+            piece.returned(&mut text, &items);
+            text.push("), ");
+            row.entries(&mut text, action::DELETE, &row.snapshot("old", "n")?, "TRUE");
+            piece.select(&mut text, &items);
+            Some(text)
+        };
+        let guarded = !suspects.is_empty();
+        Some(Self { query: make(true)?, execute: make(false)?, guarded, action: action::DELETE })
+    }
+
+    /// The values that the entries have in common; `None` if a value of the user's has to go through the sanitiser.
+    pub(super) fn values(
+        &self,
+        audit: &Audit,
+        context: &AuditContext,
+        transaction: &str,
+        policy: &ResourcePolicy,
+        users: &[Value],
+    ) -> Option<Vec<Value>> {
+        let sanitizer = audit.sanitizer();
+        for value in users {
+            if let Value::String(Some(text)) = value
+                && (text.len() > policy.max_value_bytes().min(LONGEST_NAME)
+                    || matches!(sanitizer.sanitize_text(text), std::borrow::Cow::Owned(_)))
+            {
+                return None;
+            }
+            if let Value::Bytes(Some(bytes)) = value
+                && bytes.len().saturating_mul(2) + 2 > policy.max_value_bytes()
+            {
+                return None;
+            }
+        }
+        let mut entry = audit.entry(self.action, Resource::new(policy.resource.clone()), context);
+        entry.module.clone_from(&policy.module);
+        entry.transaction_id.get_or_insert_with(|| transaction.to_owned());
+        entry.finish();
+        Some(common(&entry))
+    }
+}
+
+/// Names for people are cut to this many characters; a text that is longer is for the program.
+const LONGEST_NAME: usize = 16_384;
+
+fn common(entry: &Entry) -> Vec<Value> {
+    let (high, low) = entry.id.as_u64_pair();
+    let mut values: Vec<Value> = vec![
+        format!("{high:016x}").into(),
+        low.cast_signed().into(),
+        Value::from(entry.timestamp),
+        entry.digest_input(Some("id"), Some("resource_id")).into(),
+        entry.digest_input(Some("is_sensitive"), None).into(),
+    ];
+    let context = [
+        entry.tenant.clone(),
+        entry.actor.id.clone(),
+        Some(entry.actor.kind.to_string()),
+        entry.actor.name.clone(),
+        entry.actor.email.clone(),
+        entry.ip_address.clone(),
+        entry.user_agent.clone(),
+        entry.session_id.clone(),
+        entry.request_id.clone(),
+        entry.request_data.clone(),
+        entry.reason.clone(),
+        entry.metadata.clone(),
+        entry.transaction_id.clone(),
+    ];
+    values.extend(context.into_iter().map(Value::from));
+    values
+}
+
+/// How a table's rows look in SQL.
+struct Row<'a> {
+    piece: Pieces<'a>,
+}
+
+impl<'a> Row<'a> {
+    /// `None` if the rows, or entries about them, can't be rendered by the database.
+    fn new(piece: Pieces<'a>) -> Option<Self> {
+        let policy = &piece.audited.policy;
+        let row = Self { piece };
+        let usual = !policy.snapshot && !piece.facts.triggers;
+        let keys = policy.fields.iter().filter(|field| field.key).all(|field| {
+            let kind = row.column(field).map(|column| column.type_name.as_str());
+            !field.masked
+                && !field.excluded
+                && matches!(kind, Some("int2" | "int4" | "int8" | "uuid" | "text" | "varchar"))
+        });
+        (usual && keys && piece.plain_columns()).then_some(row)
+    }
+
+    fn facts(&self) -> &TableFacts {
+        self.piece.facts
+    }
+
+    fn column(&self, field: &FieldPolicy) -> Option<&ColumnFacts> {
+        self.facts().columns.iter().find(|column| column.name == field.column)
+    }
+
+    fn fields(&self) -> &[FieldPolicy] {
+        &self.piece.audited.policy.fields
+    }
+
+    /// Whether a secret may stand in the column.
+    fn is_text(&self, field: &FieldPolicy) -> bool {
+        self.column(field)
+            .is_some_and(|column| matches!(column.type_name.as_str(), "text" | "varchar" | "bpchar"))
+    }
+
+    /// The fields of an entry about a whole row.
+    fn all(&self) -> Vec<usize> {
+        let identity = self.identity();
+        (0..self.fields().len())
+            .filter(|at| identity.contains(at) || self.fields().get(*at).is_some_and(|field| field.tracked))
+            .collect()
+    }
+
+    /// The fields that say which row it is.
+    fn identity(&self) -> Vec<usize> {
+        let name = self.piece.audited.policy.name_field;
+        (0..self.fields().len())
+            .filter(|at| Some(*at) == name || self.fields().get(*at).is_some_and(|field| field.key))
+            .collect()
+    }
+
+    /// `t."a" AS n0, t."b" AS n1`.
+    fn columns(&self, alias: &str, side: &str, fields: &[usize]) -> String {
+        let column = |at: &usize| {
+            let field = self.fields().get(*at)?;
+            Some(format!("{alias}.{} AS {side}{at}", quote(BACKEND, &field.column)))
+        };
+        fields.iter().filter_map(column).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `t."id" AS audit_k0`.
+    fn keys(&self, alias: &str) -> String {
+        let keys = self.fields().iter().filter(|field| field.key).enumerate();
+        keys.map(|(at, field)| format!("{alias}.{} AS audit_k{at}", quote(BACKEND, &field.column)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// A condition under which a value is for the program: a secret may be in it, or it is too long.
+    fn suspicious(&self, field: &FieldPolicy, value: &str) -> Option<String> {
+        let column = self.column(field)?;
+        let cap = self.piece.audited.policy.max_value_bytes();
+        match column.type_name.as_str() {
+            "text" | "varchar" | "bpchar" => Some(format!(
+                "({value} ~ '{SECRETS}' OR length({value}) - length(translate({value}, '0123456789', '')) >= 13 \
+                 OR octet_length({value}) > {})",
+                cap.min(LONGEST_NAME)
+            )),
+            "bytea" => Some(format!("octet_length({value}) > {}", cap.saturating_sub(2) / 2)),
+            "date" | "timestamp" | "timestamptz" => {
+                Some(format!("({value} < '0001-01-01' OR {value} >= '10000-01-01')"))
+            }
+            _ => None,
+        }
+    }
+
+    /// A value as RECORD_FORMAT has it, for `concat`; `None` if the database can't render it so.
+    fn render(&self, at: usize, side: &str) -> Option<String> {
+        let field = self.fields().get(at)?;
+        let column = self.column(field)?;
+        if field.masked {
+            return Some("'\"***\"'".to_owned());
+        }
+        if field.transformed {
+            return None;
+        }
+        let value = format!("{side}{at}");
+        let text = match column.type_name.as_str() {
+            "bool" | "int2" | "int4" | "int8" => format!("{value}::text"),
+            "float4" | "float8" => format!(
+                "CASE WHEN {value} IN ('NaN', 'Infinity', '-Infinity') THEN '\"' || {value}::text || '\"' ELSE {value}::text END"
+            ),
+            "numeric"
+                if column.scale.is_some()
+                    && column.scale == field.scale.and_then(|s| i32::try_from(s).ok()) =>
+            {
+                format!("'\"' || {value}::text || '\"'")
+            }
+            "text" | "varchar" | "bpchar" | "date" | "timestamp" | "time" => {
+                format!("to_json({value})::text")
+            }
+            _ if column.enumerated => format!("to_json({value}::text)::text"),
+            "timestamptz" => format!("rtrim(to_json({value} AT TIME ZONE 'UTC')::text, '\"') || 'Z\"'"),
+            "uuid" => format!("'\"' || {value}::text || '\"'"),
+            "bytea" => format!("'\"0x' || encode({value}, 'hex') || '\"'"),
+            _ => return None,
+        };
+        Some(if column.required { text } else { format!("COALESCE({text}, 'null')") })
+    }
+
+    /// Whether two values are recorded differently.
+    fn differs(&self, at: usize) -> Option<String> {
+        let column = self.column(self.fields().get(at)?)?;
+        Some(match column.type_name.as_str() {
+            // Equal, and yet not alike: 0 and -0.
+            "float4" | "float8" => format!("o{at}::text IS DISTINCT FROM n{at}::text"),
+            "text" | "varchar" | "bpchar" => {
+                format!("o{at} COLLATE \"C\" IS DISTINCT FROM n{at} COLLATE \"C\"")
+            }
+            _ => format!("o{at} IS DISTINCT FROM n{at}"),
+        })
+    }
+
+    /// The changes and changed fields of an entry about a row that begins or ends.
+    fn snapshot(&self, word: &str, side: &str) -> Option<Changed> {
+        let (mut changes, mut names) = (String::from("concat('{"), Vec::new());
+        for (at, field) in self.fields().iter().enumerate().filter(|(_, field)| field.tracked) {
+            let comma = if names.is_empty() { "" } else { "}," };
+            let name = json(&field.name);
+            _ = write!(
+                changes,
+                "{}', {}, '",
+                literal(&format!("{comma}{name}:{{\"{word}\":")),
+                self.render(at, side)?
+            );
+            names.push(field.name.clone());
+        }
+        changes.push_str(if names.is_empty() { "}')" } else { "}}')" });
+        Some(Changed {
+            changes,
+            fields: Names::Fixed(names),
+            sensitive: Sensitive::of(self.sensitive(self.all())),
+        })
+    }
+
+    /// The changes of an UPDATE, and the condition under which there are any.
+    fn difference(&self, changing: &[usize]) -> Option<(Changed, String)> {
+        let (mut parts, mut names, mut loud, mut secret) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for at in changing {
+            let field = self.fields().get(*at)?;
+            let (differs, name) = (self.differs(*at)?, literal(&json(&field.name)));
+            let (old, new) = (self.render(*at, "o")?, self.render(*at, "n")?);
+            parts.push(format!(
+                "CASE WHEN {differs} THEN concat(',{name}:{{\"old\":', {old}, ',\"new\":', {new}, '}}') END"
+            ));
+            names.push(format!("CASE WHEN {differs} THEN ',{name}' END"));
+            if !field.silent {
+                loud.push(differs.clone());
+            }
+            if field.sensitive {
+                secret.push(differs);
+            }
+        }
+        if loud.is_empty() {
+            // Nothing that is set can make an entry.
+            return Some((
+                Changed {
+                    changes: "'{}'".into(),
+                    fields: Names::Fixed(Vec::new()),
+                    sensitive: Sensitive::Never,
+                },
+                "FALSE".into(),
+            ));
+        }
+        let changes = format!("concat('{{', substr(concat({}), 2), '}}')", parts.join(", "));
+        let fields = Names::Varying(format!("concat('[', substr(concat({}), 2), ']')", names.join(", ")));
+        let sensitive = if secret.is_empty() { Sensitive::Never } else { Sensitive::If(secret.join(" OR ")) };
+        Some((Changed { changes, fields, sensitive }, loud.join(" OR ")))
+    }
+
+    fn sensitive(&self, fields: Vec<usize>) -> bool {
+        fields.iter().filter_map(|at| self.fields().get(*at)).any(|field| field.tracked && field.sensitive)
+    }
+
+    /// The parts that render and write the entries.
+    fn entries(&self, text: &mut Text, action: &'static str, changed: &Changed, condition: &str) {
+        let policy = &self.piece.audited.policy;
+        let restricted = policy.classification >= audit_core::Classification::Restricted;
+        let sensitive = if restricted { Sensitive::Always } else { changed.sensitive.clone() };
+        let keys: Vec<usize> = (0..self.fields().len())
+            .filter(|at| self.fields().get(*at).is_some_and(|field| field.key))
+            .collect();
+        let part = |at: &usize| {
+            let value = format!("n{at}::text");
+            if keys.len() == 1 { value } else { format!(r"replace(replace({value}, '\', '\\'), '/', '\/')") }
+        };
+        let id = keys.iter().map(part).collect::<Vec<_>>().join(" || '/' || ");
+        let name = policy.name_field.map_or("NULL::text".to_owned(), |at| self.name(at));
+        let fields = match &changed.fields {
+            Names::Fixed(names) => format!("{}::text", text_or_null(audit_core::list_json(names))),
+            Names::Varying(expression) => expression.clone(),
+        };
+        text.push("audit_e AS (SELECT ((");
+        text.added(added::PREFIX).push("::text || to_hex(");
+        text.added(added::FIRST).push("::int8 + row_number() OVER () - 1))::uuid) AS id, ");
+        text.push(&format!(
+            "{id} AS rid, {name} AS rname, {} AS changes, {fields} AS fields, {} AS secret FROM audit_n WHERE {condition} OFFSET 0), ",
+            changed.changes,
+            sensitive.sql(),
+        ));
+        text.push("audit_l AS (INSERT INTO audit_log (id, timestamp, ");
+        text.push(&CONTEXT.join(", "));
+        text.push(", action, module, resource_type, resource_id, resource_name, status, severity, changes, changed_fields, frameworks, classification, is_sensitive, integrity_hash) SELECT id, ");
+        text.added(added::TIMESTAMP).push("::timestamptz");
+        for at in 0..CONTEXT.len() {
+            text.push(", ").added(added::CONTEXT + at).push("::text");
+        }
+        let frameworks = audit_core::list_json(&policy.frameworks);
+        let class = policy.classification.as_str();
+        let severity = if action == action::DELETE {
+            "'medium'".to_owned()
+        } else {
+            sensitive.choose("'medium'", "'low'")
+        };
+        text.push(&format!(
+            ", '{action}', {}, {}, rid, rname, 'success', {severity}, changes, fields, {}, '{class}', secret, sha256(",
+            text_or_null(policy.module.clone()),
+            text_or_null(Some(policy.resource.clone())),
+            text_or_null(frameworks.clone()),
+        ));
+        // The input of `Entry::digest`, in its order.
+        let head = |tag: &str, length: &str| format!("{} || int8send({length}::int8)", bytes(&tagged(tag)));
+        let field = |tag: &str, value: &str| {
+            format!("{} || convert_to({value}, 'UTF8')", head(tag, &format!("octet_length({value})")))
+        };
+        let known = |tag: &str, value: &str| {
+            let mut out = tagged(tag);
+            out.extend((value.len() as u64).to_be_bytes());
+            out.extend(value.as_bytes());
+            out
+        };
+        text.push(&format!("{} || uuid_send(id) || ", head("id", "16")));
+        text.added(added::HEAD).push("::bytea || ");
+        text.push(&field("resource_id", "rid"));
+        if policy.name_field.is_some() {
+            text.push(&format!(" || COALESCE({}, '')", field("resource_name", "rname")));
+        }
+        let severity_bytes = if action == action::DELETE {
+            bytes(&known("severity", "medium"))
+        } else {
+            sensitive.choose(&bytes(&known("severity", "medium")), &bytes(&known("severity", "low")))
+        };
+        text.push(&format!(
+            " || {} || {severity_bytes} || {}",
+            bytes(&known("status", "success")),
+            field("changes", "changes")
+        ));
+        match &changed.fields {
+            Names::Fixed(names) => {
+                if let Some(list) = audit_core::list_json(names) {
+                    text.push(&format!(" || {}", bytes(&known("changed_fields", &list))));
+                }
+            }
+            Names::Varying(_) => _ = text.push(" || ").push(&field("changed_fields", "fields")),
+        }
+        let mut rest = frameworks.map_or_else(Vec::new, |list| known("frameworks", &list));
+        rest.extend(known("classification", class));
+        rest.extend(tagged("is_sensitive"));
+        rest.extend(1_u64.to_be_bytes());
+        text.push(&format!(
+            " || {} || {} || ",
+            bytes(&rest),
+            sensitive.choose("'\\x01'::bytea", "'\\x00'::bytea")
+        ));
+        text.added(added::TAIL).push("::bytea) FROM audit_e) ");
+    }
+
+    /// The name for people.
+    fn name(&self, at: usize) -> String {
+        let is_text = self.fields().get(at).is_some_and(|field| self.is_text(field));
+        if is_text {
+            // An unknown name is recorded as an empty text.
+            return format!("COALESCE(n{at}::text, '')");
+        }
+        // As in JSON, without quotes.
+        match self.render(at, "n") {
+            Some(rendered) => {
+                format!("CASE WHEN n{at} IS NULL THEN '' ELSE trim(both '\"' FROM {rendered}) END")
+            }
+            None => "NULL::text".to_owned(),
+        }
+    }
+}
+
+/// A superset of what the sanitiser finds by its look in a text, besides the digits of cards.
+const SECRETS: &str = "=|://|eyJ|BEGIN |[Bb][Ee][Aa][Rr][Ee][Rr][[:blank:]]|[Bb][Aa][Ss][Ii][Cc][[:blank:]]";
+
+/// What changed, as SQL.
+struct Changed {
+    changes: String,
+    fields: Names,
+    sensitive: Sensitive,
+}
+
+enum Names {
+    Fixed(Vec<String>),
+    Varying(String),
+}
+
+/// Whether an entry is flagged as sensitive.
+#[derive(Clone)]
+enum Sensitive {
+    Always,
+    Never,
+    If(String),
+}
+
+impl Sensitive {
+    fn of(always: bool) -> Self {
+        if always { Self::Always } else { Self::Never }
+    }
+
+    fn sql(&self) -> String {
+        match self {
+            Self::Always => "TRUE".to_owned(),
+            Self::Never => "FALSE".to_owned(),
+            Self::If(condition) => format!("({condition})"),
+        }
+    }
+
+    /// One of two expressions, by the column `secret`.
+    fn choose(&self, yes: &str, no: &str) -> String {
+        match self {
+            Self::Always => yes.to_owned(),
+            Self::Never => no.to_owned(),
+            Self::If(_) => format!("CASE WHEN secret THEN {yes} ELSE {no} END"),
+        }
+    }
+}
+
+/// A tag as it is hashed.
+fn tagged(tag: &str) -> Vec<u8> {
+    let mut out = (tag.len() as u64).to_be_bytes().to_vec();
+    out.extend(tag.as_bytes());
+    out
+}
+
+fn bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("'\\x");
+    for byte in bytes {
+        _ = write!(out, "{byte:02x}");
+    }
+    out.push_str("'::bytea");
+    out
+}
+
+fn json(name: &str) -> String {
+    Rendered::Text(name.to_owned()).to_json()
+}
+
+/// The inside of a string literal.
+fn literal(text: &str) -> String {
+    text.replace('\'', "''")
+}
+
+fn text_or_null(text: Option<String>) -> String {
+    text.map_or("NULL".to_owned(), |text| format!("'{}'", literal(&text)))
+}
+
+impl Pieces<'_> {
+    /// Whether every column is read as it is, or as the text of an enum.
+    fn plain_columns(self) -> bool {
+        use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
+        let source = |column: &str| Expr::col(Alias::new(column));
+        self.audited.select(&source).into_iter().all(|(column, expr)| {
+            let read = Query::select().expr(expr).to_string(PostgresQueryBuilder);
+            let name = quote(BACKEND, &column);
+            let facts = self.facts.columns.iter().find(|facts| facts.name == column);
+            let enumerated = facts.is_some_and(|facts| facts.enumerated);
+            read == format!("SELECT {name}")
+                || (enumerated
+                    && read.to_lowercase() == format!("select cast({} as \"text\")", name.to_lowercase()))
+                || (enumerated
+                    && read.to_lowercase() == format!("select cast({} as text)", name.to_lowercase()))
+        })
+    }
+
+    /// Whether an expression is a value of the user's, which has been looked at, or a literal of the text, which has
+    /// been looked at as well.
+    fn is_plain(self, range: &std::ops::Range<usize>) -> bool {
+        let text = self.sql.get(range.clone()).unwrap_or_default().trim();
+        let inside = text
+            .strip_prefix("CAST(")
+            .and_then(|rest| rest.split_once(" AS "))
+            .map_or(text, |(value, _)| value);
+        let inside = inside.split_once("::").map_or(inside, |(value, _)| value).trim();
+        let param = inside.strip_prefix('$').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let literal = inside.len() >= 2
+            && inside.starts_with('\'')
+            && inside.ends_with('\'')
+            && !inside[1..inside.len() - 1].contains(['\'', '\\']);
+        param || literal || inside.eq_ignore_ascii_case("null")
+    }
+
+    /// Whether an INSERT gives a text column only values that have been looked at.
+    fn gives_plain_text(self, insert: &Insert, column: &ColumnFacts) -> bool {
+        let position = match &insert.columns {
+            Some(names) => names.iter().position(|name| *name == column.name),
+            None => self.facts.columns.iter().position(|facts| facts.name == column.name),
+        };
+        if column.generated {
+            return false;
+        }
+        let harmless = column.default.as_deref().is_none_or(is_plain_default);
+        match (&insert.source, position) {
+            (_, None) | (Source::Default, _) => harmless,
+            (Source::Query(_), Some(_)) => false,
+            (Source::Values(rows), Some(position)) => rows.iter().all(|row| {
+                row.get(position).is_some_and(|range| {
+                    let text = self.sql.get(range.clone()).unwrap_or_default();
+                    self.is_plain(range) || (harmless && text.trim().eq_ignore_ascii_case("default"))
+                })
+            }),
+        }
+    }
+}
+
+/// Whether a default is a short constant in which nothing can be hidden: `'new'::character varying`.
+fn is_plain_default(expression: &str) -> bool {
+    let mut parts = expression.split('\'');
+    let (before, value, after) = (parts.next(), parts.next(), parts.next());
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.');
+    before == Some("")
+        && value.is_some_and(|value| value.len() <= 12 && value.chars().all(plain))
+        && after.is_some_and(|after| {
+            after.starts_with("::") && after.chars().all(|c| plain(c) || matches!(c, ':' | '(' | ')'))
+        })
+        && parts.next().is_none()
+}

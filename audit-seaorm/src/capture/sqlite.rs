@@ -1,0 +1,361 @@
+//! Capture on SQLite: the database itself says what changed.
+//!
+//! Each connection gets TEMP triggers on the audited tables, which live in the connection and in no file. They copy the
+//! rows before and after each change into a TEMP table, whatever made the change: a bulk statement, an upsert, a foreign
+//! key, another trigger. After the statement these images are read, compared by the derived code, and written as
+//! entries. TEMP tables follow the transaction: a rolled-back change leaves no image.
+//!
+//! The triggers do nothing unless they are armed, and they are armed only between a captured statement's beginning and
+//! its end: the same connection may serve code that isn't audited, or audited by hooks.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use sea_orm::prelude::Uuid;
+use sea_orm::sea_query::{Alias, Expr, Query, SqliteQueryBuilder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryResult, Statement,
+};
+
+use super::images::{Image, entries};
+use super::plan::Step;
+use super::sql::{Conflict, What};
+use super::work::{Answer, Ask, Request, Work, refused, send};
+use crate::Registry;
+use crate::entity::audit_log;
+use crate::registry::Audited;
+
+/// Prefix of everything that lives in a connection.
+const INSTALLED: &str =
+    "SELECT name, type FROM sqlite_temp_master WHERE name GLOB 'audit_capture_*' ORDER BY type DESC";
+const CREATE: i32 = 0;
+const UPDATE: i32 = 1;
+const DELETE: i32 = 2;
+
+/// What capture on SQLite knows of the audited tables.
+#[derive(Debug)]
+pub(super) struct Engine {
+    tables: Vec<Table>,
+    /// Tells this set of triggers from another one in the same connection.
+    fingerprint: i64,
+    /// The table of images.
+    images: String,
+}
+
+#[derive(Debug)]
+struct Table {
+    audited: Arc<Audited>,
+    /// Schema and name, as statements write them.
+    name: (Option<String>, String),
+    triggers: Vec<String>,
+    /// Reads this table's images.
+    read: String,
+}
+
+impl Engine {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let audited = registry.tables().values().flatten();
+        let tables: Vec<Table> =
+            audited.enumerate().map(|(index, audited)| Table::new(index, audited)).collect();
+        let width = tables.iter().map(|table| table.audited.policy.fields.len()).max().unwrap_or(0);
+        let columns: String = (0..width).map(|at| format!(", o{at}, n{at}")).collect();
+        let mut hasher = DefaultHasher::new();
+        for table in &tables {
+            table.triggers.hash(&mut hasher);
+        }
+        Self {
+            tables,
+            fingerprint: hasher.finish().cast_signed(),
+            images: format!("CREATE TEMP TABLE audit_capture_image (n INTEGER PRIMARY KEY, t, op{columns})"),
+        }
+    }
+
+    /// Runs a statement and records what it changed.
+    pub(super) async fn run(
+        &self,
+        work: &Work<'_>,
+        steps: &[Step],
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        let deletes = self.replaces(work, steps)?;
+        self.arm(work).await?;
+        if deletes {
+            // Else no trigger sees the rows that make room for others.
+            work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
+        }
+        work.state.begin_write(&work.context);
+        // All rows, also where one is asked for: the driver would stop at the first, and triggers with it.
+        let all = if ask == Ask::One { Ask::All } else { ask };
+        let answer = send(work.db, request, all).await;
+        if deletes {
+            work.db.execute_unprepared("PRAGMA recursive_triggers = 0").await?;
+        }
+        match answer {
+            Ok(answer) => {
+                self.record(work, steps).await?;
+                work.state.end_write();
+                Ok(answer)
+            }
+            Err(error) => {
+                work.state.end_write();
+                if !work.alone {
+                    // The statement's images are gone with it. If this fails as well, the transaction is lost anyway.
+                    _ = work.db.execute_unprepared(DISARM).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether rows may be deleted to make room for others.
+    ///
+    /// # Errors
+    /// If the table has triggers of the user's, which then would run where they otherwise don't.
+    fn replaces(&self, work: &Work<'_>, steps: &[Step]) -> Result<bool, DbErr> {
+        let mut any = false;
+        for step in steps {
+            let conflict = match &step.parsed.what {
+                What::Insert(insert) => &insert.conflict,
+                What::Update(update) => &update.or,
+                _ => continue,
+            };
+            let Some(target) = step.target() else { continue };
+            let facts = work.catalogue.table(target);
+            if *conflict == Conflict::Replace || facts.is_some_and(|facts| facts.replaces) {
+                if facts.is_some_and(|facts| facts.triggers) {
+                    return Err(refused(
+                        &target.policy.table,
+                        "it replaces rows of a table with triggers; delete and insert them, or use ON CONFLICT .. DO UPDATE",
+                    ));
+                }
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Records what a dropped future's statement has changed; false if that is not possible.
+    pub(super) async fn complete(&self, work: &Work<'_>, entries: Option<[Uuid; 2]>) -> Result<bool, DbErr> {
+        let written = match entries {
+            None => 0,
+            Some([first, last]) => {
+                let ids: BTreeSet<Uuid> = [first, last].into();
+                let wanted = ids.len() as u64;
+                let found =
+                    audit_log::Entity::find().filter(audit_log::Column::Id.is_in(ids)).count(work.db).await?;
+                match found {
+                    0 => 0,
+                    found if found == wanted => found,
+                    _ => return Ok(false),
+                }
+            }
+        };
+        if written > 0 {
+            // Their future was dropped after the entries, before the images were cleared.
+            work.db.execute_unprepared(CLEAR).await?;
+        } else {
+            self.record(work, &[]).await?;
+        }
+        Ok(true)
+    }
+
+    /// Arms the triggers; installs them before, if the connection doesn't have them or the schema has changed.
+    async fn arm(&self, work: &Work<'_>) -> Result<(), DbErr> {
+        if !work.alone
+            && let Some(table) = self.tables.first()
+        {
+            // A deferred transaction must get the write lock before it reads, as it would by the statement alone: later
+            // it would be refused if another writer came in between. Which table it is doesn't matter.
+            let lock = format!("DELETE FROM {} WHERE 0", table.quoted());
+            if work.db.execute_unprepared(&lock).await.is_err() {
+                // The table isn't there, or can't be deleted from: what the statement itself meets is what counts.
+            }
+        }
+        const ARM: &str = "UPDATE temp.audit_capture_state SET armed = 1 RETURNING fingerprint, version, (SELECT schema_version FROM pragma_schema_version) AS now";
+        let statement = || Statement::from_string(sea_orm::DbBackend::Sqlite, ARM);
+        if let Ok(Some(row)) = work.db.query_one_raw(statement()).await
+            && row.try_get::<i64>("", "fingerprint")? == self.fingerprint
+            && row.try_get::<i64>("", "version")? == row.try_get::<i64>("", "now")?
+        {
+            return Ok(());
+        }
+        self.install(work.db).await?;
+        work.db.query_one_raw(statement()).await.map(|_| ())
+    }
+
+    async fn install(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        let query = |sql: &str| Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
+        let mut script = String::new();
+        for row in db.query_all_raw(query(INSTALLED)).await? {
+            let (name, kind): (String, String) = (row.try_get("", "name")?, row.try_get("", "type")?);
+            _ = writeln!(script, "DROP {kind} IF EXISTS temp.{};", quote(&name));
+        }
+        let mut present = BTreeSet::new();
+        let tables =
+            "SELECT lower(schema) AS schema, lower(name) AS name FROM pragma_table_list WHERE type = 'table'";
+        for row in db.query_all_raw(query(tables)).await? {
+            present.insert((row.try_get::<String>("", "schema")?, row.try_get::<String>("", "name")?));
+        }
+        for table in &self.tables {
+            let schema = table.name.0.as_deref().unwrap_or("main");
+            if present.contains(&(schema.to_ascii_lowercase(), table.name.1.to_ascii_lowercase())) {
+                for trigger in &table.triggers {
+                    _ = writeln!(script, "{trigger};");
+                }
+            }
+        }
+        _ = write!(
+            script,
+            "{}; CREATE TEMP TABLE audit_capture_state (armed, fingerprint, version); \
+             INSERT INTO temp.audit_capture_state SELECT 0, {}, schema_version FROM pragma_schema_version",
+            self.images, self.fingerprint
+        );
+        db.execute_unprepared(&script).await.map(|_| ())
+    }
+
+    /// Reads the images, writes their entries, clears and disarms.
+    async fn record(&self, work: &Work<'_>, steps: &[Step]) -> Result<(), DbErr> {
+        let mut images = Vec::new();
+        let expected = steps.first().and_then(|step| self.position(step));
+        let mut others = true;
+        if let Some(table) = expected {
+            others = self.read(work.db, table, &mut images).await?;
+        }
+        if others {
+            let present = "SELECT DISTINCT t FROM temp.audit_capture_image";
+            let rows =
+                work.db.query_all_raw(Statement::from_string(sea_orm::DbBackend::Sqlite, present)).await?;
+            for row in rows {
+                let table = usize::try_from(row.try_get::<i64>("", "t")?).unwrap_or(usize::MAX);
+                if Some(table) != expected {
+                    self.read(work.db, table, &mut images).await?;
+                }
+            }
+        }
+        images.sort_by_key(|(order, _)| *order);
+        let images: Vec<Image> = images.into_iter().map(|(_, image)| image).collect();
+        let entries = entries(work, &images);
+        let any = !images.is_empty();
+        drop(images);
+        work.write(entries).await?;
+        let end = if any { CLEAR } else { DISARM };
+        work.db.execute_unprepared(end).await.map(|_| ())
+    }
+
+    /// Reads one table's images; whether there are images of others.
+    async fn read(
+        &self,
+        db: &DatabaseTransaction,
+        index: usize,
+        images: &mut Vec<(i64, Image)>,
+    ) -> Result<bool, DbErr> {
+        let Some(table) = self.tables.get(index) else { return Ok(false) };
+        let statement = Statement::from_string(sea_orm::DbBackend::Sqlite, table.read.as_str());
+        let mut others = false;
+        for row in db.query_all_raw(statement).await? {
+            others |= row.try_get::<i64>("", "audit_others")? > 0;
+            if let Some(image) = table.image(&row)? {
+                images.push(image);
+            }
+        }
+        Ok(others)
+    }
+
+    fn position(&self, step: &Step) -> Option<usize> {
+        let target = step.target()?;
+        self.tables.iter().position(|table| Arc::ptr_eq(&table.audited, target))
+    }
+}
+
+const DISARM: &str = "UPDATE temp.audit_capture_state SET armed = 0";
+const CLEAR: &str = "DELETE FROM temp.audit_capture_image; UPDATE temp.audit_capture_state SET armed = 0";
+
+impl Table {
+    fn new(index: usize, audited: &Arc<Audited>) -> Self {
+        let policy = &audited.policy;
+        let name = match policy.table.split_once('.') {
+            Some((schema, table)) => (Some(schema.to_owned()), table.to_owned()),
+            None => (None, policy.table.clone()),
+        };
+        let mut table = Self {
+            audited: Arc::clone(audited),
+            name,
+            triggers: Vec::new(),
+            read: read_images(index, audited),
+        };
+        let on = table.quoted();
+        for (wanted, letter, event, op, old, new) in [
+            (policy.operations.create, 'c', "INSERT", CREATE, false, true),
+            (policy.operations.update, 'u', "UPDATE", UPDATE, true, true),
+            (policy.operations.delete, 'd', "DELETE", DELETE, true, false),
+        ] {
+            if !wanted {
+                continue;
+            }
+            let (mut columns, mut values) = (String::new(), String::new());
+            for (at, field) in policy.fields.iter().enumerate() {
+                for (side, letter, there) in [("OLD", 'o', old), ("NEW", 'n', new)] {
+                    if there {
+                        _ = write!(columns, ", {letter}{at}");
+                        _ = write!(values, ", {side}.{}", quote(&field.column));
+                    }
+                }
+            }
+            table.triggers.push(format!(
+                "CREATE TEMP TRIGGER audit_capture_{letter}{index} AFTER {event} ON {on} \
+                 WHEN (SELECT armed FROM temp.audit_capture_state) \
+                 BEGIN INSERT INTO audit_capture_image (t, op{columns}) VALUES ({index}, {op}{values}); END"
+            ));
+        }
+        table
+    }
+
+    fn quoted(&self) -> String {
+        let schema = self.name.0.as_deref().unwrap_or("main");
+        format!("{}.{}", quote(schema), quote(&self.name.1))
+    }
+
+    fn image(&self, row: &QueryResult) -> Result<Option<(i64, Image)>, DbErr> {
+        let Some(op) = row.try_get::<Option<i32>>("", "audit_op")? else { return Ok(None) };
+        let old = if op == CREATE { None } else { Some(self.audited.decode(row, "o.")?) };
+        let new = if op == DELETE { None } else { Some(self.audited.decode(row, "n.")?) };
+        let image = Image { audited: Arc::clone(&self.audited), old, new };
+        Ok(Some((row.try_get("", "audit_n")?, image)))
+    }
+}
+
+/// The images of one table, named as the entity's columns behind `o.` and `n.`; one row at least, which says whether
+/// there are images of other tables.
+fn read_images(index: usize, audited: &Audited) -> String {
+    let mut query = Query::select();
+    let image = Alias::new("i");
+    for (name, alias) in [("n", "audit_n"), ("op", "audit_op")] {
+        query.expr_as(Expr::col((image.clone(), Alias::new(name))), Alias::new(alias));
+    }
+    let fields = &audited.policy.fields;
+    for side in ["o", "n"] {
+        let source = |column: &str| {
+            let at = fields.iter().position(|field| field.column == column).unwrap_or(usize::MAX);
+            Expr::col((image.clone(), Alias::new(format!("{side}{at}"))))
+        };
+        for (column, expr) in audited.select(&source) {
+            query.expr_as(expr, Alias::new(format!("{side}.{column}")));
+        }
+    }
+    query.expr_as(
+        Expr::cust(format!("(SELECT count(*) FROM temp.audit_capture_image WHERE t <> {index})")),
+        Alias::new("audit_others"),
+    );
+    let columns = query.to_string(SqliteQueryBuilder);
+    format!(
+        "{columns} FROM temp.audit_capture_state s LEFT JOIN temp.audit_capture_image i ON i.t = {index} ORDER BY i.n"
+    )
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

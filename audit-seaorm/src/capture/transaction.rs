@@ -1,0 +1,307 @@
+//! A transaction in which every statement is captured.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+
+use audit_core::{AuditContext, Entry, Error};
+use sea_orm::prelude::Uuid;
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
+    QueryResult, Statement, StreamTrait, TransactionError, TransactionOptions, TransactionSession,
+    TransactionTrait,
+};
+use tokio::sync::Mutex;
+
+use super::stream::AuditStream;
+use super::work::{self, Answer, Ask, Capture, Over, Request};
+use crate::store::to_db_err;
+
+/// A [`DatabaseTransaction`] in which every write to an audited table is captured; see
+/// [`AuditConnection`](super::AuditConnection). Its entries carry one `transaction_id` and share its fate; those of a
+/// nested transaction share that one's.
+#[derive(Debug)]
+pub struct AuditTransaction {
+    /// Shared with a write that goes on to its end though its future was dropped.
+    inner: Arc<DatabaseTransaction>,
+    capture: Arc<Capture>,
+    context: Option<Arc<AuditContext>>,
+    state: Arc<State>,
+}
+
+/// What capture has to remember of a transaction.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Names the outermost transaction in its entries.
+    pub(super) id: Arc<str>,
+    /// Held while a write and its entries are under way: several tasks may share a transaction.
+    pub(super) turn: Mutex<()>,
+    /// A write that is under way; what is left here when its future was dropped half-way.
+    unfinished: StdMutex<Option<Unfinished>>,
+}
+
+/// A write whose entries may not have been written.
+#[derive(Clone, Debug)]
+pub(super) struct Unfinished {
+    pub(super) context: Arc<AuditContext>,
+    /// The first and the last of its entries, once there was an attempt to write them.
+    pub(super) entries: Option<[Uuid; 2]>,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self::of(uuid::Uuid::now_v7().simple().to_string().into())
+    }
+
+    fn of(id: Arc<str>) -> Self {
+        Self { id, turn: Mutex::new(()), unfinished: StdMutex::new(None) }
+    }
+
+    /// From here on the database may hold a change without its entry.
+    pub(super) fn begin_write(&self, context: &Arc<AuditContext>) {
+        self.set_unfinished(Unfinished { context: Arc::clone(context), entries: None });
+    }
+
+    /// From here on some of the entries may have been written.
+    pub(super) fn begin_entries(&self, entries: &[Entry]) {
+        if let (Some(unfinished), [first, ..], [.., last]) = (&mut *self.lock(), entries, entries) {
+            unfinished.entries = Some([first.id, last.id]);
+        }
+    }
+
+    /// Change and entries are both there, or neither is.
+    pub(super) fn end_write(&self) {
+        self.take_unfinished();
+    }
+
+    pub(super) fn set_unfinished(&self, unfinished: Unfinished) {
+        *self.lock() = Some(unfinished);
+    }
+
+    pub(super) fn take_unfinished(&self) -> Option<Unfinished> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Unfinished>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AuditTransaction {
+    pub(super) fn begun(
+        inner: DatabaseTransaction,
+        capture: Arc<Capture>,
+        context: Option<Arc<AuditContext>>,
+    ) -> Self {
+        Self { inner: Arc::new(inner), capture, context, state: Arc::new(State::new()) }
+    }
+
+    fn nested(&self, inner: DatabaseTransaction) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            capture: Arc::clone(&self.capture),
+            context: self.context.clone(),
+            state: Arc::new(State::of(Arc::clone(&self.state.id))),
+        }
+    }
+
+    /// What the entries of this transaction carry as `transaction_id`, unless the context names another.
+    pub fn transaction_id(&self) -> &str {
+        &self.state.id
+    }
+
+    /// Runs `block` over the transaction without capture, and records that it was done, with the reason, in an entry of
+    /// severity high that is written first.
+    ///
+    /// # Errors
+    /// If that entry can't be written; then `block` doesn't run.
+    pub async fn without_audit<T>(
+        &self,
+        reason: impl Into<String>,
+        block: impl AsyncFnOnce(&DatabaseTransaction) -> T,
+    ) -> Result<T, DbErr> {
+        self.capture
+            .record_suspension(&*self.inner, self.context.as_ref(), Some(&self.state), reason.into())
+            .await?;
+        Ok(crate::suspended(block(&self.inner)).await)
+    }
+
+    async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        let over = Over::Transaction(&self.inner, &self.state);
+        self.capture.run(over, self.context.as_ref(), request, ask).await
+    }
+
+    /// Commits, with the entries.
+    ///
+    /// # Errors
+    /// As [`DatabaseTransaction::commit`]; also if a write was cancelled half-way and its entries can't be completed:
+    /// then everything is rolled back.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        let completed = self.capture.complete(&self.inner, &self.state).await;
+        let inner = self.own().await?;
+        match completed {
+            Ok(()) => inner.commit().await,
+            Err(error) => {
+                inner.rollback().await?;
+                Err(to_db_err(&error))
+            }
+        }
+    }
+
+    /// Rolls back, with the entries.
+    ///
+    /// # Errors
+    /// As [`DatabaseTransaction::rollback`].
+    pub async fn rollback(self) -> Result<(), DbErr> {
+        self.own().await?.rollback().await
+    }
+
+    /// The transaction itself, once no write is under way any more.
+    async fn own(self) -> Result<DatabaseTransaction, DbErr> {
+        let Self { inner, state, .. } = self;
+        let _turn = state.turn.lock().await;
+        // A write's task gives its share back before its turn ends.
+        Arc::into_inner(inner)
+            .ok_or_else(|| DbErr::Custom("a write is still under way in the transaction".into()))
+    }
+}
+
+/// The error of a write whose entries can't be completed.
+pub(super) fn unfinished() -> Error {
+    Error::Refused(
+        "a write in this transaction was cancelled before its entries were written; roll back and try again"
+            .into(),
+    )
+}
+
+#[async_trait::async_trait]
+impl TransactionSession for AuditTransaction {
+    async fn commit(self) -> Result<(), DbErr> {
+        self.commit().await
+    }
+
+    async fn rollback(self) -> Result<(), DbErr> {
+        self.rollback().await
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for AuditTransaction {
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(&*self.inner)
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.run(Request::Prepared(statement), Ask::Execute).await?.executed()
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.run(Request::Unprepared(sql.into()), Ask::Execute).await?.executed()
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        Ok(self.run(Request::Prepared(statement), Ask::One).await?.first())
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        Ok(self.run(Request::Prepared(statement), Ask::All).await?.rows())
+    }
+
+    fn support_returning(&self) -> bool {
+        self.inner.support_returning()
+    }
+
+    fn is_mock_connection(&self) -> bool {
+        self.inner.is_mock_connection()
+    }
+}
+
+impl StreamTrait for AuditTransaction {
+    type Stream<'a> = AuditStream<'a>;
+
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(&*self.inner)
+    }
+
+    fn stream_raw<'a>(
+        &'a self,
+        statement: Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        Box::pin(async move {
+            let over = Over::Transaction(&self.inner, &self.state);
+            if self.capture.passes(&over, &statement.sql).await? {
+                return self.inner.stream_raw(statement).await.map(AuditStream::of_transaction);
+            }
+            let rows = self.run(Request::Prepared(statement), Ask::All).await?.rows();
+            Ok(AuditStream::of_rows(rows))
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl TransactionTrait for AuditTransaction {
+    type Transaction = Self;
+
+    async fn begin(&self) -> Result<Self, DbErr> {
+        self.begin_with_options(TransactionOptions::default()).await
+    }
+
+    async fn begin_with_config(
+        &self,
+        isolation_level: Option<IsolationLevel>,
+        access_mode: Option<AccessMode>,
+    ) -> Result<Self, DbErr> {
+        let options = TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None };
+        self.begin_with_options(options).await
+    }
+
+    async fn begin_with_options(&self, options: TransactionOptions) -> Result<Self, DbErr> {
+        Ok(self.nested(work::begin(&self.inner, options).await?))
+    }
+
+    async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        T: Send,
+        E: std::fmt::Display + std::fmt::Debug + Send,
+    {
+        run(self.begin().await, callback).await
+    }
+
+    async fn transaction_with_config<F, T, E>(
+        &self,
+        callback: F,
+        isolation_level: Option<IsolationLevel>,
+        access_mode: Option<AccessMode>,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        T: Send,
+        E: std::fmt::Display + std::fmt::Debug + Send,
+    {
+        run(self.begin_with_config(isolation_level, access_mode).await, callback).await
+    }
+}
+
+/// Runs `callback` in the transaction, and commits or rolls back as it ends.
+pub(super) async fn run<F, T, E>(
+    begun: Result<AuditTransaction, DbErr>,
+    callback: F,
+) -> Result<T, TransactionError<E>>
+where
+    F: for<'c> FnOnce(&'c AuditTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+    T: Send,
+    E: std::fmt::Display + std::fmt::Debug + Send,
+{
+    let transaction = begun.map_err(TransactionError::Connection)?;
+    match callback(&transaction).await {
+        Ok(result) => {
+            transaction.commit().await.map_err(TransactionError::Connection)?;
+            Ok(result)
+        }
+        Err(error) => {
+            transaction.rollback().await.map_err(TransactionError::Connection)?;
+            Err(TransactionError::Transaction(error))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Statements that change a table as a whole: TRUNCATE and definitions.
+//!
+//! They have no rows to compare; one entry of severity high for each audited table says that it was done.
+
+use audit_core::{Entry, Resource, Severity};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+use super::plan::Step;
+use super::sql::What;
+use super::work::{Answer, Ask, Request, Work, send};
+
+/// All rows are gone.
+pub(super) const TRUNCATE: &str = "truncate";
+/// The table's definition changed.
+pub(super) const REDEFINE: &str = "redefine";
+
+/// Runs the statement and records it.
+pub(super) async fn run(
+    work: &Work<'_>,
+    step: &Step,
+    request: Request<'_>,
+    ask: Ask,
+) -> Result<Answer, DbErr> {
+    let action = if matches!(step.parsed.what, What::Truncate(_)) { TRUNCATE } else { REDEFINE };
+    let entries = || -> Vec<Entry> {
+        let audited = step.others().iter().filter(|_| work.audit.records(action));
+        audited
+            .map(|audited| {
+                let policy = &audited.policy;
+                let resource = Resource::new(policy.resource.clone());
+                let mut entry = work.audit.entry(action, resource, &work.context);
+                entry.severity = Severity::High;
+                entry.module.clone_from(&policy.module);
+                entry.frameworks.clone_from(&policy.frameworks);
+                entry.classification = policy.classification;
+                entry.transaction_id.get_or_insert_with(|| work.state.id.to_string());
+                entry
+            })
+            .collect()
+    };
+    // MySQL commits with the statement: what is written after it could be lost alone.
+    let first = ConnectionTrait::get_database_backend(work.db) == DbBackend::MySql;
+    if first {
+        work.write(entries()).await?;
+    }
+    work.state.begin_write(&work.context);
+    let answer = send(work.db, request, ask).await.inspect_err(|_| work.state.end_write())?;
+    if !first {
+        work.write(entries()).await?;
+    }
+    work.state.end_write();
+    Ok(answer)
+}

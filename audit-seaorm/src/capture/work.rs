@@ -1,0 +1,520 @@
+//! A statement on its way through capture: what it asks, over what it goes, and what answers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use audit_core::{AuditContext, Entry, Error, Resource, Severity};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+
+use tokio::sync::RwLock;
+
+use super::catalogue::Catalogue;
+use super::entries::Recorder;
+use super::plan::{Plan, Plans, Step};
+use super::sql::What;
+use super::transaction::{self, State};
+use super::{mysql, postgres, sqlite, whole};
+use crate::Audit;
+use crate::scope::Scope;
+use crate::store::to_db_err;
+
+/// What all clones of a connection, and its transactions, share.
+pub(super) struct Capture {
+    audit: Audit,
+    backend: DbBackend,
+    plans: Plans,
+    sqlite: Option<sqlite::Engine>,
+    catalogue: RwLock<Option<Arc<Catalogue>>>,
+}
+
+/// What was sent.
+#[derive(Debug)]
+pub(super) enum Request<'a> {
+    Prepared(Statement),
+    Unprepared(Cow<'a, str>),
+}
+
+impl Request<'_> {
+    fn into_owned(self) -> Request<'static> {
+        match self {
+            Self::Prepared(statement) => Request::Prepared(statement),
+            Self::Unprepared(sql) => Request::Unprepared(Cow::Owned(sql.into_owned())),
+        }
+    }
+
+    pub(super) fn sql(&self) -> &str {
+        match self {
+            Self::Prepared(statement) => &statement.sql,
+            Self::Unprepared(sql) => sql,
+        }
+    }
+
+    pub(super) fn values(&self) -> &[sea_orm::Value] {
+        match self {
+            Self::Prepared(Statement { values: Some(values), .. }) => &values.0,
+            _ => &[],
+        }
+    }
+}
+
+/// What the sender wants to get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Execute,
+    One,
+    All,
+}
+
+/// What the sender gets.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Executed(ExecResult),
+    Rows(Vec<QueryResult>),
+}
+
+impl Answer {
+    pub(super) fn executed(self) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Executed(result) => Ok(result),
+            Self::Rows(_) => Err(DbErr::Custom("rows where a result was due".into())),
+        }
+    }
+
+    pub(super) fn rows(self) -> Vec<QueryResult> {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Executed(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn first(self) -> Option<QueryResult> {
+        self.rows().into_iter().next()
+    }
+}
+
+/// Sends a request as it is.
+pub(super) async fn send<C: ConnectionTrait>(
+    db: &C,
+    request: Request<'_>,
+    ask: Ask,
+) -> Result<Answer, DbErr> {
+    match (request, ask) {
+        (Request::Prepared(statement), Ask::Execute) => db.execute_raw(statement).await.map(Answer::Executed),
+        (Request::Unprepared(sql), _) => db.execute_unprepared(&sql).await.map(Answer::Executed),
+        (Request::Prepared(statement), Ask::One) => {
+            db.query_one_raw(statement).await.map(|row| Answer::Rows(row.into_iter().collect()))
+        }
+        (Request::Prepared(statement), Ask::All) => db.query_all_raw(statement).await.map(Answer::Rows),
+    }
+}
+
+/// Over what a statement goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Over<'a> {
+    Pool(&'a DatabaseConnection),
+    Transaction(&'a Arc<DatabaseTransaction>, &'a Arc<State>),
+}
+
+impl Over<'_> {
+    fn is_mock(&self) -> bool {
+        match self {
+            Self::Pool(db) => db.is_mock_connection(),
+            Self::Transaction(db, _) => db.is_mock_connection(),
+        }
+    }
+
+    async fn pass(self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        match self {
+            Self::Pool(db) => send(db, request, ask).await,
+            Self::Transaction(db, _) => send(&**db, request, ask).await,
+        }
+    }
+}
+
+/// One audited write within a transaction.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) audit: &'a Audit,
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) db: &'a DatabaseTransaction,
+    pub(super) state: &'a State,
+    pub(super) context: Arc<AuditContext>,
+    /// Whether capture began the transaction itself, for this write alone.
+    pub(super) alone: bool,
+}
+
+impl Work<'_> {
+    pub(super) fn recorder(&self) -> Recorder<'_> {
+        Recorder::within(self.audit, Arc::clone(&self.context), Some(Arc::clone(&self.state.id)))
+    }
+
+    pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), DbErr> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.state.begin_entries(&entries);
+        self.audit.write(self.db, entries).await.map_err(|error| to_db_err(&error))
+    }
+}
+
+/// The error of a statement that can't be recorded.
+pub(super) fn refused(table: &str, reason: &str) -> DbErr {
+    to_db_err(&Error::Refused(format!(
+        "`{table}` is audited, and this statement can't be recorded: {reason}"
+    )))
+}
+
+/// Begins a transaction, or a nested one.
+///
+/// MySQL's driver doesn't notice when the future of a BEGIN is dropped, and would give a connection with an open
+/// transaction back to the pool. So that BEGIN gets a task of its own.
+pub(super) async fn begin<D>(db: &D, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr>
+where
+    D: Begin + Clone + Send + Sync + 'static,
+{
+    if db.backend() != DbBackend::MySql {
+        return db.begin(options).await;
+    }
+    let db = db.clone();
+    to_the_end(async move { db.begin(options).await }).await
+}
+
+/// What a transaction can be begun on.
+pub(super) trait Begin {
+    fn backend(&self) -> DbBackend;
+    fn begin(
+        &self,
+        options: TransactionOptions,
+    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send;
+}
+
+impl Begin for DatabaseConnection {
+    fn backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(self)
+    }
+
+    fn begin(
+        &self,
+        options: TransactionOptions,
+    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send {
+        self.begin_with_options(options)
+    }
+}
+
+impl Begin for Arc<DatabaseTransaction> {
+    fn backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(&**self)
+    }
+
+    fn begin(
+        &self,
+        options: TransactionOptions,
+    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send {
+        self.begin_with_options(options)
+    }
+}
+
+/// Runs a future to its end in a task of its own, also if the one that waits for it is dropped.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+) -> Result<T, DbErr> {
+    let task = crate::spawn(work).await;
+    task.map_err(|error| DbErr::Custom(format!("the task of the write has failed: {error}")))?
+}
+
+impl Capture {
+    pub(super) fn new(audit: Audit, backend: DbBackend) -> Self {
+        Self {
+            backend,
+            plans: Plans::new(audit.registry(), backend),
+            sqlite: (backend == DbBackend::Sqlite).then(|| sqlite::Engine::new(audit.registry())),
+            catalogue: RwLock::new(None),
+            audit,
+        }
+    }
+
+    pub(super) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Whether a text needs nothing from capture.
+    pub(super) async fn passes(&self, over: &Over<'_>, sql: &str) -> Result<bool, DbErr> {
+        Ok(self.rests(over) || matches!(*self.plan(over, sql).await?, Plan::Pass))
+    }
+
+    fn rests(&self, over: &Over<'_>) -> bool {
+        !self.audit.config().enabled || Scope::is_suspended() || over.is_mock()
+    }
+
+    async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Plan>, DbErr> {
+        if let Some(plan) = self.plans.known(sql) {
+            return Ok(plan);
+        }
+        let script = super::sql::read(sql, self.backend);
+        let harmless = |what: &What| matches!(what, What::Read | What::Transaction | What::Upkeep);
+        if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
+            return Ok(self.plans.keep(sql, Plan::Pass));
+        }
+        let catalogue = self.catalogue(over).await?;
+        Ok(self.plans.make(sql, script, &catalogue))
+    }
+
+    /// What is known of the database; read when a write comes by for the first time.
+    async fn catalogue(&self, over: &Over<'_>) -> Result<Arc<Catalogue>, DbErr> {
+        if let Some(known) = self.catalogue.read().await.as_ref() {
+            return Ok(Arc::clone(known));
+        }
+        let mut known = self.catalogue.write().await;
+        if let Some(known) = known.as_ref() {
+            return Ok(Arc::clone(known));
+        }
+        let audit = self.audit.clone();
+        let loaded = match *over {
+            Over::Pool(db) if self.backend == DbBackend::MySql => {
+                let db = db.clone();
+                to_the_end(async move { Catalogue::load(&db, audit.registry()).await }).await
+            }
+            Over::Transaction(db, _) if self.backend == DbBackend::MySql => {
+                let db = Arc::clone(db);
+                to_the_end(async move { Catalogue::load(&*db, audit.registry()).await }).await
+            }
+            Over::Pool(db) => Catalogue::load(db, audit.registry()).await,
+            Over::Transaction(db, _) => Catalogue::load(&**db, audit.registry()).await,
+        };
+        let loaded = Arc::new(loaded?);
+        *known = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// Forgets what was known of the database: its tables have changed.
+    async fn forget(&self) {
+        *self.catalogue.write().await = None;
+        self.plans.clear();
+    }
+
+    /// Runs a statement, with whatever capture adds to it.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        over: Over<'_>,
+        context: Option<&Arc<AuditContext>>,
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        if self.rests(&over) {
+            return over.pass(request, ask).await;
+        }
+        let plan = self.plan(&over, request.sql()).await?;
+        match &*plan {
+            Plan::Pass => return over.pass(request, ask).await,
+            Plan::Redefine => {
+                let answer = over.pass(request, ask).await;
+                self.forget().await;
+                return answer;
+            }
+            Plan::Refuse(reason) => return Err(to_db_err(&Error::Refused(reason.clone()))),
+            Plan::Capture(_) => {}
+        }
+        let context = match context {
+            Some(context) => Arc::clone(context),
+            None => {
+                let (action, resource) = plan.steps().first().map_or(("write", ""), Step::subject);
+                self.audit.context(action, resource).map_err(|error| to_db_err(&error))?
+            }
+        };
+        let catalogue = self.catalogue(&over).await?;
+        let answer = match over {
+            Over::Transaction(db, state) if self.backend == DbBackend::MySql => {
+                let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
+                let (plan, request) = (Arc::clone(&plan), request.into_owned());
+                to_the_end(async move {
+                    capture.within((db, &state), &catalogue, context, plan.steps(), request, ask).await
+                })
+                .await
+            }
+            Over::Transaction(db, state) => {
+                let over = (Arc::clone(db), &**state);
+                self.within(over, &catalogue, context, plan.steps(), request, ask).await
+            }
+            Over::Pool(db) if self.backend == DbBackend::MySql => {
+                let (capture, db, plan) = (Arc::clone(self), db.clone(), Arc::clone(&plan));
+                let request = request.into_owned();
+                to_the_end(async move {
+                    capture.alone(&db, &catalogue, context, plan.steps(), request, ask).await
+                })
+                .await
+            }
+            Over::Pool(db) => self.alone(db, &catalogue, context, plan.steps(), request, ask).await,
+        };
+        if plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_))) {
+            self.forget().await;
+        }
+        answer
+    }
+
+    /// Runs a statement in the user's transaction.
+    async fn within(
+        &self,
+        (db, state): (Arc<DatabaseTransaction>, &State),
+        catalogue: &Catalogue,
+        context: Arc<AuditContext>,
+        steps: &[Step],
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        let turn = state.turn.lock().await;
+        self.complete(&db, state).await.map_err(|error| to_db_err(&error))?;
+        let work = Work { audit: &self.audit, catalogue, db: &db, state, context, alone: false };
+        let answer = self.capture(&work, steps, request, ask).await;
+        // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
+        drop(work);
+        drop(db);
+        drop(turn);
+        answer
+    }
+
+    /// Runs a statement that stands for itself in a transaction of its own.
+    async fn alone(
+        &self,
+        pool: &DatabaseConnection,
+        catalogue: &Catalogue,
+        context: Arc<AuditContext>,
+        steps: &[Step],
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        let options = TransactionOptions {
+            // The write lock is had at once or waited for, as by the statement alone; a lock that a read has to be
+            // raised to is refused if another writer came in between.
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let state = State::new();
+        if self.backend == DbBackend::Postgres
+            && let [step] = steps
+        {
+            let within = (&*context, &*state.id);
+            let done = postgres::at_once(pool, &self.audit, catalogue, step, &request, ask, within).await?;
+            if let Some(answer) = done {
+                return Ok(answer);
+            }
+        }
+        // Within a task that runs to its end, where that matters.
+        let db = pool.begin_with_options(options).await?;
+        let work = Work { audit: &self.audit, catalogue, db: &db, state: &state, context, alone: true };
+        match self.capture(&work, steps, request, ask).await {
+            Ok(answer) => {
+                db.commit().await?;
+                Ok(answer)
+            }
+            Err(error) => {
+                // What failed first is what the caller has to know; a connection that can't roll back is not reused.
+                _ = db.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn capture(
+        &self,
+        work: &Work<'_>,
+        steps: &[Step],
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        if let [step] = steps {
+            let sql = request.sql().to_owned();
+            return self.capture_one(work, step, &sql, request, ask).await;
+        }
+        if let Some(engine) = &self.sqlite {
+            // It sees what they all do.
+            return engine.run(work, steps, request, ask).await;
+        }
+        // Several statements in one text, which only unprepared execution can send: one by one, in one transaction.
+        let text = request.sql().to_owned();
+        let mut last = None;
+        for step in steps {
+            let statement = text.get(step.parsed.range.clone()).unwrap_or_default();
+            // The pieces of a statement are known by their places in the whole text.
+            let padded = format!("{}{statement}", " ".repeat(step.parsed.range.start));
+            let request = Request::Unprepared(padded.into());
+            last = Some(self.capture_one(work, step, &text, request, ask).await?);
+        }
+        last.ok_or_else(|| DbErr::Custom("no statement".into()))
+    }
+
+    async fn capture_one(
+        &self,
+        work: &Work<'_>,
+        step: &Step,
+        sql: &str,
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        if let What::Truncate(_) | What::Define(_) = step.parsed.what {
+            return whole::run(work, step, request, ask).await;
+        }
+        if !step.is_write() {
+            return send(work.db, request, ask).await;
+        }
+        match (&self.sqlite, self.backend) {
+            (Some(engine), _) => engine.run(work, std::slice::from_ref(step), request, ask).await,
+            (None, DbBackend::Postgres) => postgres::run(work, step, sql, request, ask).await,
+            (None, DbBackend::MySql) => mysql::run(work, step, sql, request, ask).await,
+            _ => Err(to_db_err(&Error::Refused("this database isn't one that capture knows".into()))),
+        }
+    }
+
+    /// Completes what a dropped future left behind in a transaction.
+    ///
+    /// # Errors
+    /// If that is not possible: then the transaction must not commit.
+    pub(super) async fn complete(&self, db: &DatabaseTransaction, state: &State) -> Result<(), Error> {
+        let Some(unfinished) = state.take_unfinished() else { return Ok(()) };
+        let known = self.catalogue.read().await.clone();
+        if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {
+            let context = Arc::clone(&unfinished.context);
+            let work = Work { audit: &self.audit, catalogue: &catalogue, db, state, context, alone: false };
+            if engine.complete(&work, unfinished.entries).await.is_ok_and(|done| done) {
+                return Ok(());
+            }
+        }
+        state.set_unfinished(unfinished);
+        Err(transaction::unfinished())
+    }
+
+    /// The entry that says that capture rests for a while.
+    pub(super) async fn record_suspension<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        context: Option<&Arc<AuditContext>>,
+        state: Option<&State>,
+        reason: String,
+    ) -> Result<(), DbErr> {
+        const ACTION: &str = "audit_suspended";
+        if !self.audit.config().enabled {
+            return Ok(());
+        }
+        let context = match context {
+            Some(context) => Arc::clone(context),
+            None => self.audit.context(ACTION, "audit").map_err(|error| to_db_err(&error))?,
+        };
+        let mut entry = self.audit.entry(ACTION, Resource::new("audit"), &context);
+        entry.severity = Severity::High;
+        entry.reason = Some(self.audit.sanitizer().sanitize_text(&reason).into_owned());
+        if let Some(state) = state {
+            entry.transaction_id.get_or_insert_with(|| state.id.to_string());
+        }
+        self.audit.write(db, vec![entry]).await.map_err(|error| to_db_err(&error))
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture").field("audit", &self.audit).finish_non_exhaustive()
+    }
+}

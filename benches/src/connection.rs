@@ -1,0 +1,210 @@
+//! `AuditConnection` against plain SeaORM, and on PostgreSQL against a row trigger.
+
+use std::time::{Duration, Instant};
+
+use audit_seaorm::{Audit, AuditConnection, AuditContext};
+use audit_tests::{DbBackend, TestDb, name_of};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema, Statement};
+
+use crate::entity::{hooked, plain, triggered};
+use crate::measure::Pairs;
+
+/// What is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    Create,
+    Update,
+    Delete,
+    InsertMany,
+    UpdateMany,
+    DeleteMany,
+}
+
+/// Who does it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    Plain,
+    Audited,
+    Trigger,
+}
+
+/// A trigger as one writes it by hand: the changed fields as jsonb, the actor from a setting.
+const TRIGGER: &str = "
+    CREATE TABLE trigger_log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), \
+      actor text, table_name text NOT NULL, row_id text NOT NULL, action text NOT NULL, changes jsonb NOT NULL);
+    CREATE INDEX ON trigger_log (table_name, row_id, id);
+    CREATE INDEX ON trigger_log (actor, id);
+    CREATE FUNCTION log_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE o jsonb; n jsonb; d jsonb;
+    BEGIN
+      IF TG_OP <> 'INSERT' THEN o := to_jsonb(OLD); END IF;
+      IF TG_OP <> 'DELETE' THEN n := to_jsonb(NEW); END IF;
+      IF TG_OP = 'UPDATE' THEN
+        SELECT jsonb_object_agg(key, jsonb_build_object('old', o -> key, 'new', value)) INTO d
+          FROM jsonb_each(n) WHERE value IS DISTINCT FROM o -> key;
+        IF d IS NULL THEN RETURN NULL; END IF;
+      ELSE
+        d := COALESCE(n, o);
+      END IF;
+      INSERT INTO trigger_log (actor, table_name, row_id, action, changes)
+        VALUES (current_setting('app.actor', true), TG_TABLE_NAME, COALESCE(n, o) ->> 'id', lower(TG_OP), d);
+      RETURN NULL;
+    END $$;
+    CREATE TRIGGER log_change AFTER INSERT OR UPDATE OR DELETE ON triggered_account
+      FOR EACH ROW EXECUTE FUNCTION log_change();";
+
+pub(crate) async fn run(backend: DbBackend, rounds: usize) {
+    let t = TestDb::new(backend).await;
+    create_table(&t, plain::Entity).await;
+    create_table(&t, hooked::Entity).await;
+    let mut sides = vec![Side::Plain, Side::Audited];
+    if backend == DbBackend::Postgres {
+        create_table(&t, triggered::Entity).await;
+        t.db.execute_unprepared(TRIGGER).await.expect("the trigger");
+        sides.push(Side::Trigger);
+    }
+    let audit = Audit::builder().build().expect("an audit");
+    let context = AuditContext::user(1).named("Ann").tenant("acme");
+    let db = audit.connect(t.db.clone()).with_context(context);
+
+    println!("| {}: one connection, no transaction | audited / plain | trigger / plain |", name_of(backend));
+    println!("|---|---|---|");
+    let singles = [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
+    measure(&t, &db, &sides, &singles, 100, rounds).await;
+    let bulks = [("insert_many", Work::InsertMany)];
+    measure(&t, &db, &sides, &bulks, 1_000, rounds).await;
+    let bulks = [("update_many", Work::UpdateMany), ("delete_many", Work::DeleteMany)];
+    measure(&t, &db, &sides, &bulks, 20_000, (rounds / 4).max(3)).await;
+    pass_through(&t, &db, rounds).await;
+    if backend == DbBackend::Postgres {
+        size(&t).await;
+    }
+    println!();
+}
+
+async fn measure(
+    t: &TestDb,
+    db: &AuditConnection,
+    sides: &[Side],
+    works: &[(&str, Work)],
+    count: i64,
+    rounds: usize,
+) {
+    let bulk = count > 100;
+    let mut audited: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
+    let mut trigger: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
+    for round in 0..rounds {
+        let mut ids = [Vec::new(), Vec::new(), Vec::new()];
+        if bulk {
+            fill(t, sides, works, count).await;
+        }
+        for (at, (_, work)) in works.iter().enumerate() {
+            let mut times = [Duration::ZERO; 3];
+            for turn in 0..sides.len() {
+                let side = sides[(round + turn) % sides.len()];
+                let ids = &mut ids[side as usize];
+                let start = Instant::now();
+                match side {
+                    Side::Plain => plain::run(&t.db, *work, count, ids).await,
+                    Side::Audited => hooked::run(db, *work, count, ids).await,
+                    Side::Trigger => triggered::run(&t.db, *work, count, ids).await,
+                }
+                .expect("the work");
+                times[side as usize] = start.elapsed();
+            }
+            audited[at].push(times[0], times[1]);
+            trigger[at].push(times[0], times[2]);
+        }
+    }
+    for (at, (name, _)) in works.iter().enumerate() {
+        let name = if bulk { format!("{name}, {count} rows") } else { (*name).to_owned() };
+        let per = if bulk { 1 } else { 100 };
+        let (base, with_audit) = audited[at].each(per);
+        let unit = |time: Duration| {
+            if bulk {
+                format!("{:.1} ms", time.as_secs_f64() * 1e3)
+            } else {
+                format!("{} µs", time.as_micros())
+            }
+        };
+        let compared = if sides.len() > 2 {
+            format!("{}, {}", trigger[at].ratio(), unit(trigger[at].each(per).1))
+        } else {
+            "-".to_owned()
+        };
+        println!("| {name} | {}, {} -> {} | {compared} |", audited[at].ratio(), unit(base), unit(with_audit));
+    }
+}
+
+/// Empties the tables, and fills them if there have to be rows.
+async fn fill(t: &TestDb, sides: &[Side], works: &[(&str, Work)], count: i64) {
+    for side in sides {
+        let mut none = Vec::new();
+        let table = match side {
+            Side::Plain => "plain_account",
+            Side::Audited => "hooked_account",
+            Side::Trigger => "triggered_account",
+        };
+        t.execute(&format!("DELETE FROM {table}")).await.expect("an empty table");
+        if !matches!(works[0].1, Work::InsertMany) {
+            for _ in 0..count / 1_000 {
+                match side {
+                    Side::Plain => plain::run(&t.db, Work::InsertMany, 1_000, &mut none).await,
+                    Side::Audited => hooked::run(&t.db, Work::InsertMany, 1_000, &mut none).await,
+                    Side::Trigger => triggered::run(&t.db, Work::InsertMany, 1_000, &mut none).await,
+                }
+                .expect("the rows");
+            }
+        }
+        if t.db.get_database_backend() == DbBackend::Postgres {
+            t.execute(&format!("VACUUM ANALYZE {table}")).await.expect("a clean table");
+        }
+    }
+}
+
+/// Statements on a table that isn't audited.
+async fn pass_through(t: &TestDb, db: &AuditConnection, rounds: usize) {
+    let mut pairs = Pairs::default();
+    for round in 0..rounds {
+        let mut times = [Duration::ZERO; 2];
+        for turn in 0..2 {
+            let side = (round + turn) % 2;
+            let mut ids = Vec::new();
+            let start = Instant::now();
+            let done: Result<(), DbErr> = async {
+                for work in [Work::Create, Work::Update, Work::Delete] {
+                    if side == 0 {
+                        plain::run(&t.db, work, 50, &mut ids).await?;
+                    } else {
+                        plain::run(db, work, 50, &mut ids).await?;
+                    }
+                }
+                Ok(())
+            }
+            .await;
+            done.expect("the work");
+            times[side] = start.elapsed();
+        }
+        pairs.push(times[0], times[1]);
+    }
+    let (base, passed) = pairs.each(150);
+    println!(
+        "| a table that isn't audited | {}, {} -> {} µs | - |",
+        pairs.ratio(),
+        base.as_micros(),
+        passed.as_micros()
+    );
+}
+
+/// What an entry of an update of three fields takes on disk.
+async fn size(t: &TestDb) {
+    let query = "SELECT pg_total_relation_size('audit_log') / count(*) AS bytes FROM audit_log";
+    let row = t.db.query_one_raw(Statement::from_string(DbBackend::Postgres, query)).await.expect("the size");
+    let bytes: i64 = row.and_then(|row| row.try_get("", "bytes").ok()).unwrap_or(0);
+    println!("| bytes of an entry, mixed | {bytes} | - |");
+}
+
+async fn create_table<E: EntityTrait>(t: &TestDb, entity: E) {
+    let table = Schema::new(t.db.get_database_backend()).create_table_from_entity(entity);
+    t.db.execute(&table).await.expect("the table");
+}

@@ -1,0 +1,8 @@
+//! What `AuditConnection` captures.
+
+mod bulk;
+mod cascades;
+mod differential;
+mod peers;
+mod raw;
+mod transparent;

@@ -1,0 +1,232 @@
+//! Statements as people write them by hand.
+
+use audit_seaorm::{Audit, AuditConnection, AuditContext, is_audit_error};
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ConnectionTrait, Statement, StreamTrait, TransactionTrait};
+use serde_json::{Value, json};
+
+use crate::fixtures::{changes, create_table, entries, keys, set_up_shelves};
+
+pub(super) fn connect(t: &TestDb) -> AuditConnection {
+    let audit = Audit::builder().build().expect("an audit");
+    audit.connect(t.db.clone()).with_context(AuditContext::user(7).named("Ann").tenant("acme"))
+}
+
+/// Runs a statement and gives what was recorded of it: action, id, changes.
+async fn recorded(t: &TestDb, db: &AuditConnection, sql: &str) -> Vec<(String, String, Value)> {
+    let before = entries(t).await.len();
+    db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let fresh = entries(t).await.split_off(before);
+    fresh
+        .iter()
+        .map(|entry| (entry.action.clone(), entry.resource_id.clone().unwrap_or_default(), changes(entry)))
+        .collect()
+}
+
+fn labels(all: &[(String, String, Value)]) -> Vec<String> {
+    all.iter()
+        .map(|(action, id, changes)| {
+            let label = &changes["label"];
+            let show = |side: &str| label.get(side).and_then(Value::as_str).unwrap_or("-").to_owned();
+            format!("{action} {id} {}>{}", show("old"), show("new"))
+        })
+        .collect()
+}
+
+db_test!(c5_raw_statements_are_recorded, async |t| {
+    // Shelves a/1, a/2, b/1, with the labels `one`, `two`, `three`.
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let q = if t.db.get_database_backend() == DbBackend::MySql { "`" } else { "\"" };
+    let name = |name: &str| format!("{q}{name}{q}");
+    let (shelf, label) = (name("shelf"), name("label"));
+    let mut all = vec![
+        (format!("UPDATE {shelf} SET {label} = 'x' WHERE room = 'a'"), vec!["update a/1 one>x", "update a/2 two>x"]),
+        (format!("update {shelf} set {label} = {label} where room = 'a'"), vec![]),
+        ("/* a comment; */ UPDATE shelf -- and one more\n SET label = concat(label, 'y'), number = number WHERE (number = 1)".to_owned(), vec!["update a/1 x>xy", "update b/1 three>threey"]),
+        ("UPDATE shelf SET label = (SELECT 'sub') WHERE room IN (SELECT room FROM (SELECT 'b' AS room) AS r)".to_owned(), vec!["update b/1 threey>sub"]),
+        ("INSERT INTO shelf (room, number, label) VALUES ('c', 1, 'l1'), ('c', 2, 'l;2')".to_owned(), vec!["create c/1 ->l1", "create c/2 ->l;2"]),
+        ("INSERT INTO shelf VALUES ('d', 1, 'UPDATE shelf SET label = 1')".to_owned(), vec!["create d/1 ->UPDATE shelf SET label = 1"]),
+        ("DELETE FROM shelf WHERE label LIKE 'l%' AND number < 2".to_owned(), vec!["delete c/1 l1>-"]),
+        ("UPDATE shelf SET label = CASE WHEN room = 'a' THEN 'A' ELSE label END".to_owned(), vec!["update a/1 xy>A", "update a/2 x>A"]),
+        ("DELETE FROM shelf WHERE room = 'nowhere'".to_owned(), vec![]),
+        ("DELETE FROM shelf WHERE room = 'd';".to_owned(), vec!["delete d/1 UPDATE shelf SET label = 1>-"]),
+    ];
+    if t.db.get_database_backend() != DbBackend::MySql {
+        all.push(("WITH w AS (SELECT 'a' AS room) UPDATE shelf SET label = 'cte' WHERE room IN (SELECT room FROM w) AND number = 1".to_owned(), vec!["update a/1 A>cte"]));
+        all.push(("UPDATE shelf AS s SET label = v.label FROM (SELECT 'b' AS room, 'from' AS label) AS v WHERE s.room = v.room".to_owned(), vec!["update b/1 sub>from"]));
+        all.push(("INSERT INTO shelf (room, number, label) SELECT room, number + 10, label FROM shelf WHERE room = 'b'".to_owned(), vec!["create b/11 ->from"]));
+        all.push(("INSERT INTO shelf (room, number, label) VALUES ('b', 11, 'up'), ('b', 12, 'new') ON CONFLICT (room, number) DO UPDATE SET label = excluded.label".to_owned(), vec!["update b/11 from>up", "create b/12 ->new"]));
+        all.push(("INSERT INTO shelf (room, number, label) VALUES ('b', 11, 'no'), ('b', 13, 'yes') ON CONFLICT DO NOTHING".to_owned(), vec!["create b/13 ->yes"]));
+    }
+    for (sql, expected) in all {
+        // In which order an UPDATE takes its rows is the database's affair.
+        let mut found = labels(&recorded(t, &db, &sql).await);
+        found.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
+        assert_eq!(found, expected, "{sql}");
+    }
+});
+
+db_test!(c5_raw_statements_of_mysql_are_recorded, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    for (sql, expected) in [
+        ("INSERT INTO shelf SET room = 'c', number = 1, label = 'set'", vec!["create c/1 ->set"]),
+        (
+            "INSERT INTO shelf (room, number, label) VALUES ('c', 1, 'up'), ('c', 2, 'new') ON DUPLICATE KEY UPDATE label = VALUES(label)",
+            vec!["update c/1 set>up", "create c/2 ->new"],
+        ),
+        ("INSERT IGNORE INTO shelf VALUES ('c', 1, 'no'), ('c', 3, 'yes')", vec!["create c/3 ->yes"]),
+        (
+            "REPLACE INTO shelf VALUES ('c', 1, 'again'), ('c', 4, 'four')",
+            vec!["update c/1 up>again", "create c/4 ->four"],
+        ),
+        (
+            "UPDATE shelf SET label = 'first' WHERE room = 'c' ORDER BY number LIMIT 1",
+            vec!["update c/1 again>first"],
+        ),
+        (
+            "DELETE FROM shelf WHERE room = 'c' ORDER BY number DESC LIMIT 2",
+            vec!["delete c/3 yes>-", "delete c/4 four>-"],
+        ),
+    ] {
+        let mut found = labels(&recorded(t, &db, sql).await);
+        found.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
+        let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+        expected.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
+        assert_eq!(found, expected, "{sql}");
+    }
+});
+
+db_test!(c5_replacing_statements_of_sqlite_are_recorded, on(sqlite), async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    for (sql, expected) in [
+        ("REPLACE INTO shelf VALUES ('a', 1, 'again')", vec!["delete a/1 one>-", "create a/1 ->again"]),
+        ("INSERT OR REPLACE INTO shelf VALUES ('a', 1, 'or')", vec!["delete a/1 again>-", "create a/1 ->or"]),
+        (
+            "UPDATE OR REPLACE shelf SET number = 1 WHERE room = 'a' AND number = 2",
+            vec!["delete a/1 or>-", "update a/1 ->-"],
+        ),
+    ] {
+        assert_eq!(labels(&recorded(t, &db, sql).await), expected, "{sql}");
+    }
+});
+
+db_test!(c5_a_changed_key_is_recorded, async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let found = recorded(t, &db, "UPDATE shelf SET number = 9 WHERE room = 'a' AND number = 2").await;
+    assert_eq!(found, [("update".into(), "a/9".into(), json!({"number": {"old": 2, "new": 9}}))]);
+    let mut found = recorded(t, &db, "UPDATE shelf SET number = number + 100 WHERE room = 'a'").await;
+    found.sort_by_key(|(_, id, _)| id.clone());
+    assert_eq!(found[0], ("update".into(), "a/101".into(), json!({"number": {"old": 1, "new": 101}})));
+    assert_eq!(found[1], ("update".into(), "a/109".into(), json!({"number": {"old": 9, "new": 109}})));
+    let found = recorded(t, &db, "UPDATE shelf SET room = 'r', number = 1 WHERE room = 'b'").await;
+    assert_eq!(found[0].2, json!({"room": {"old": "b", "new": "r"}}));
+});
+
+db_test!(c5_rows_of_a_returning_are_the_users, on(sqlite, postgres), async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let sql = "UPDATE shelf SET label = 'r' WHERE room = 'a' RETURNING *, number + 1 AS next";
+    let rows = db.query_all_raw(Statement::from_string(t.db.get_database_backend(), sql)).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0].column_names(), ["room", "number", "label", "next"]);
+    assert_eq!(rows[1].try_get_by_index::<String>(2).unwrap(), "r");
+    let sql = "DELETE FROM shelf WHERE room = 'a' RETURNING label";
+    let mut stream = db.stream_raw(Statement::from_string(t.db.get_database_backend(), sql)).await.unwrap();
+    let mut count = 0;
+    while let Some(row) = futures_util::TryStreamExt::try_next(&mut stream).await.unwrap() {
+        assert_eq!(row.try_get::<String>("", "label").unwrap(), "r");
+        count += 1;
+    }
+    assert_eq!(count, 2);
+    assert_eq!(entries(t).await.len(), 4);
+});
+
+db_test!(c5_several_statements_in_one_text_are_recorded, async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let sql =
+        "UPDATE shelf SET label = 'a;b' WHERE number = 2; SELECT 1; DELETE FROM shelf WHERE room = 'b';";
+    let found = recorded(t, &db, sql).await;
+    assert_eq!(labels(&found), ["update a/2 two>a;b", "delete b/1 three>-"]);
+});
+
+db_test!(c17_what_cannot_be_recorded_is_refused, async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let refused: &[&str] = match t.db.get_database_backend() {
+        DbBackend::Postgres => &[
+            "COPY shelf FROM STDIN",
+            "MERGE INTO shelf USING (SELECT 1) AS x ON true WHEN MATCHED THEN DELETE",
+            "PREPARE p AS DELETE FROM shelf",
+            "WITH d AS (DELETE FROM shelf RETURNING *) SELECT count(*) FROM d",
+            "EXPLAIN ANALYZE DELETE FROM shelf",
+            "UPDATE U&\"sh\\0065lf\" SET label = 'x'",
+            "SET standard_conforming_strings = off",
+            "DELETE FROM shelf WHERE room = 'a' this is no SQL",
+        ],
+        DbBackend::MySql => &[
+            "LOAD DATA INFILE '/etc/passwd' INTO TABLE shelf",
+            "/*! DELETE FROM shelf */",
+            "/*!50000 UPDATE*/ shelf SET label = 'x'",
+            "DELETE s FROM shelf s JOIN shelf t ON t.room = s.room",
+            "SET sql_mode = 'ANSI_QUOTES'",
+            "DELETE FROM shelf WHERE room = 'a' this is no SQL",
+        ],
+        _ => &["DELETE FROM shelf WHERE room = 'a' this is no SQL", "PRAGMA recursive_triggers = on"],
+    };
+    for sql in refused {
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        if t.db.get_database_backend() != DbBackend::Sqlite || sql.starts_with("PRAGMA") {
+            assert!(is_audit_error(&error), "{sql}: {error}");
+        }
+    }
+    assert_eq!(
+        t.column::<String>("SELECT label FROM shelf ORDER BY label").await.unwrap(),
+        ["one", "three", "two"]
+    );
+    assert_eq!(entries(t).await, []);
+});
+
+db_test!(c5_truncate_leaves_an_entry, on(postgres, mysql), async |t| {
+    set_up_shelves(t).await;
+    let found = recorded(t, &connect(t), "TRUNCATE TABLE shelf").await;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].0.as_str(), found[0].1.as_str()), ("truncate", ""));
+});
+
+db_test!(c15_a_failing_entry_undoes_the_write, async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    crate::fixtures::drop_audit_table(t).await;
+    for sql in ["UPDATE shelf SET label = 'x'", "DELETE FROM shelf", "INSERT INTO shelf VALUES ('z', 1, 'z')"]
+    {
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error) && error.to_string().contains("run the audit migrations"), "{error}");
+        let transaction = db.begin().await.unwrap();
+        let error = transaction.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{error}");
+        _ = transaction.commit().await;
+    }
+    assert_eq!(
+        t.column::<String>("SELECT label FROM shelf ORDER BY label").await.unwrap(),
+        ["one", "three", "two"]
+    );
+});
+
+db_test!(c8_tables_with_odd_names_are_recorded, async |t| {
+    create_table(t, keys::reserved::Entity).await;
+    let db = connect(t);
+    let q = if t.db.get_database_backend() == DbBackend::MySql { "`" } else { "\"" };
+    let sql = "INSERT INTO @group@ (@type@, @select@, @order@, @mixedCase Name@) VALUES ('t', 's', 1, 'm')"
+        .replace('@', q);
+    let found = recorded(t, &db, &sql).await;
+    assert_eq!(found[0].2["mixedCase Name"], json!({"new": "m"}));
+    let sql = "UPDATE @group@ SET @select@ = 'other', @order@ = @order@ + 1 WHERE @mixedCase Name@ = 'm'"
+        .replace('@', q);
+    let found = recorded(t, &db, &sql).await;
+    assert_eq!(found[0].2, json!({"select": {"old": "s", "new": "other"}, "order": {"old": 1, "new": 2}}));
+});
