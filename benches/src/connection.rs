@@ -71,6 +71,9 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     println!("|---|---|---|");
     let singles = [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
     measure(&t, &db, &sides, &singles, 100, rounds).await;
+    if std::env::var_os("SINGLE").is_some() {
+        return;
+    }
     let bulks = [("insert_many", Work::InsertMany)];
     measure(&t, &db, &sides, &bulks, 1_000, rounds).await;
     let bulks = [("update_many", Work::UpdateMany), ("delete_many", Work::DeleteMany)];

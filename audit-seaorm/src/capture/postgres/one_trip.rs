@@ -115,17 +115,11 @@ impl OneTrip {
         needed.extend(&changing);
         needed.sort_unstable();
         needed.dedup();
-        let suspects: Vec<String> = changing
-            .iter()
-            .filter_map(|at| Some((*at, fields.get(*at)?)))
-            .filter(|(_, field)| !field.masked)
-            .filter_map(|(at, field)| row.suspicious(field, &format!("o{at}")))
-            .chain(identity.iter().filter_map(|at| row.suspicious(fields.get(*at)?, &format!("o{at}"))))
-            .collect();
         let alias = alias(piece.sql, &update.target);
         let names: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let mut old = changing.clone();
         old.extend(&identity);
+        let suspects = row.suspicious(&old, "o");
         let difference = row.difference(&changing)?;
         let make = |wanted: bool| {
             let mut text = Text::new(BACKEND);
@@ -136,9 +130,8 @@ impl OneTrip {
             }
             piece.rows_of_update(&mut text, update, &alias, &names);
             text.push("), ");
-            if !suspects.is_empty() {
-                let any = suspects.join(" OR ");
-                text.push("audit_g AS (SELECT FROM audit_o WHERE ").push(&any).push("), ");
+            if let Some(any) = &suspects {
+                text.push("audit_g AS (SELECT FROM audit_o WHERE ").push(any).push("), ");
             }
             text.push("audit_n AS (UPDATE ").push(&table(piece.sql, &update.target)).push(" SET ");
             text.piece(piece.sql, &piece.step.parsed, &update.set).push(" FROM ");
@@ -150,7 +143,7 @@ impl OneTrip {
                 text.push("(").piece(piece.sql, &piece.step.parsed, condition).push(") AND ");
             }
             text.push(&piece.same_key(&alias));
-            if !suspects.is_empty() {
+            if suspects.is_some() {
                 text.push(" AND NOT EXISTS (SELECT FROM audit_g)");
             }
             text.push(" RETURNING ").push(&row.columns(&alias, "n", &needed));
@@ -165,26 +158,20 @@ impl OneTrip {
             piece.select(&mut text, &items);
             Some(text)
         };
-        let guarded = !suspects.is_empty();
+        let guarded = suspects.is_some();
         Some(Self { query: make(true)?, execute: make(false)?, guarded, action: action::UPDATE })
     }
 
     pub(super) fn delete(piece: Pieces<'_>, delete: &Delete) -> Option<Self> {
         let row = Row::new(piece)?;
         let alias = alias(piece.sql, &delete.target);
-        let fields = &piece.audited.policy.fields;
-        let (suspected, suspects): (Vec<usize>, Vec<String>) = row
-            .all()
-            .into_iter()
-            .filter_map(|at| Some((at, fields.get(at).filter(|field| !field.masked)?)))
-            .filter_map(|(at, field)| Some((at, row.suspicious(field, &format!("o{at}"))?)))
-            .unzip();
+        let suspects = row.suspicious(&row.all(), "o");
         let make = |wanted: bool| {
             let mut text = Text::new(BACKEND);
             piece.with(&mut text, delete.with.as_ref());
-            if !suspects.is_empty() {
-                text.push("audit_g AS MATERIALIZED (SELECT bool_or(").push(&suspects.join(" OR "));
-                text.push(") AS found FROM (SELECT ").push(&row.columns(&alias, "o", &suspected));
+            if let Some(any) = &suspects {
+                text.push("audit_g AS MATERIALIZED (SELECT bool_or(").push(any);
+                text.push(") AS found FROM (SELECT ").push(&row.columns(&alias, "o", &row.all()));
                 piece.rows_of_delete(&mut text, delete, &alias);
                 text.push(") AS audit_o), ");
             }
@@ -193,7 +180,7 @@ impl OneTrip {
                 text.push(" USING ").piece(piece.sql, &piece.step.parsed, using);
             }
             let guard = "NOT COALESCE((SELECT found FROM audit_g), FALSE)";
-            match (&delete.condition, suspects.is_empty()) {
+            match (&delete.condition, suspects.is_none()) {
                 (None, true) => {}
                 (None, false) => _ = text.push(" WHERE ").push(guard),
                 (Some(condition), no_guard) => {
@@ -212,7 +199,7 @@ impl OneTrip {
             piece.select(&mut text, &items);
             Some(text)
         };
-        let guarded = !suspects.is_empty();
+        let guarded = suspects.is_some();
         Some(Self { query: make(true)?, execute: make(false)?, guarded, action: action::DELETE })
     }
 
@@ -349,22 +336,40 @@ impl<'a> Row<'a> {
             .join(", ")
     }
 
-    /// A condition under which a value is for the program: a secret may be in it, or it is too long.
-    fn suspicious(&self, field: &FieldPolicy, value: &str) -> Option<String> {
-        let column = self.column(field)?;
+    /// The condition under which one of these values is for the program: a secret may be in it, it is too long, or the
+    /// program may write it differently. `None` if that can't be.
+    fn suspicious(&self, fields: &[usize], side: &str) -> Option<String> {
         let cap = self.piece.audited.policy.max_value_bytes();
-        match column.type_name.as_str() {
-            "text" | "varchar" | "bpchar" => Some(format!(
-                "({value} ~ '{SECRETS}' OR length({value}) - length(translate({value}, '0123456789', '')) >= 13 \
-                 OR octet_length({value}) > {})",
-                cap.min(LONGEST_NAME)
-            )),
-            "bytea" => Some(format!("octet_length({value}) > {}", cap.saturating_sub(2) / 2)),
-            "date" | "timestamp" | "timestamptz" => {
-                Some(format!("({value} < '0001-01-01' OR {value} >= '10000-01-01')"))
+        let (mut texts, mut conditions) = (Vec::new(), Vec::new());
+        for at in fields {
+            let Some(field) = self.fields().get(*at) else { continue };
+            let Some(column) = self.column(field).filter(|_| !field.masked) else { continue };
+            let value = format!("{side}{at}");
+            match column.type_name.as_str() {
+                "text" | "varchar" | "bpchar" => texts.push(value),
+                "bytea" => conditions.push(format!("octet_length({value}) > {}", cap.saturating_sub(2) / 2)),
+                "date" | "timestamp" | "timestamptz" => {
+                    conditions.push(format!("{value} < '0001-01-01' OR {value} >= '10000-01-01'"));
+                }
+                _ => {}
             }
-            _ => None,
         }
+        if !texts.is_empty() {
+            // All texts of a row are looked at together; a match that goes over the border of two is one too many, and
+            // no harm. Only the digits are counted apart again, or ordinary rows would have too many.
+            let all = match texts.as_slice() {
+                [one] => one.clone(),
+                several => format!("concat_ws(E'\\n', {})", several.join(", ")),
+            };
+            let digits = |text: &str| {
+                format!("length({text}) - length(translate({text}, '0123456789', '')) >= {CARD_DIGITS}")
+            };
+            let each = texts.iter().map(|text| digits(text)).collect::<Vec<_>>().join(" OR ");
+            let longest = cap.min(LONGEST_NAME);
+            let digits = if texts.len() > 1 { format!("({} AND ({each}))", digits(&all)) } else { each };
+            conditions.push(format!("{all} ~ '{SECRETS}' OR {digits} OR octet_length({all}) > {longest}"));
+        }
+        (!conditions.is_empty()).then(|| conditions.join(" OR "))
     }
 
     /// A value as RECORD_FORMAT has it, for `concat`; `None` if the database can't render it so.
@@ -585,8 +590,12 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A superset of what the sanitiser finds by its look in a text, besides the digits of cards.
-const SECRETS: &str = "=|://|eyJ|BEGIN |[Bb][Ee][Aa][Rr][Ee][Rr][[:blank:]]|[Bb][Aa][Ss][Ii][Cc][[:blank:]]";
+/// What stands in every text in which the sanitiser finds something by its look, besides the digits of cards.
+const SECRETS: &str =
+    "=|://.*@|eyJ|BEGIN |[Bb][Ee][Aa][Rr][Ee][Rr][[:blank:]]|[Bb][Aa][Ss][Ii][Cc][[:blank:]]";
+
+/// Digits of the shortest card number.
+const CARD_DIGITS: usize = 13;
 
 /// What changed, as SQL.
 struct Changed {

@@ -616,16 +616,6 @@ fn insert(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
     }
 
     tokens.extend(piece.feed(rows.clone()));
-    if let Some(on) = &on {
-        // Only plain columns are known to the parser.
-        match (&on.target, &on.columns) {
-            (Some(target), None) => {
-                tokens.extend(piece.feed(on.all.start..target.start));
-                tokens.extend(piece.feed(target.end..on.all.end));
-            }
-            _ => tokens.extend(piece.feed(on.all.clone())),
-        }
-    }
     let statement = whole(piece, &front, tokens)?;
     let Statement::Insert(parsed) = inner(&statement) else { return Err(DISAGREE) };
     let odd = parsed.overwrite
@@ -637,6 +627,7 @@ fn insert(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
         || parsed.returning.is_some()
         || parsed.output.is_some()
         || parsed.insert_alias.is_some()
+        || parsed.on.is_some()
         || parsed.settings.is_some()
         || parsed.format_clause.is_some()
         || parsed.multi_table_insert_type.is_some()
@@ -654,9 +645,9 @@ fn insert(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
                 return Err(Fail::Other("an INSERT with two ways to treat conflicts", vec![target.name]));
             }
         }
-        conflict = conflicting(piece, on, parsed.on.as_ref(), &names, &mut seen)?;
-    } else if parsed.on.is_some() {
-        return Err(DISAGREE);
+        let parsed = conflict_clause(piece, on)?;
+        seen.visit_within(&names, &parsed);
+        conflict = conflicting(piece, on, &parsed, &names, &mut seen)?;
     }
     let returning = returning(piece, returns.map(|returns| returns..end).as_ref(), &names, &mut seen)?;
     let insert = Insert {
@@ -822,11 +813,29 @@ fn on_conflict(piece: &Piece<'_>, all: Span) -> Result<OnConflict, Fail> {
     Ok(on)
 }
 
+/// What the parser makes of the clause, after rows where it can't take `ON` for anything else. It knows plain columns
+/// as a target only.
+fn conflict_clause(piece: &Piece<'_>, on: &OnConflict) -> Result<OnInsert, Fail> {
+    let mut tokens =
+        vec![keyword("INSERT"), keyword("INTO"), keyword("x"), keyword("DEFAULT"), keyword("VALUES")];
+    match (&on.target, &on.columns) {
+        (Some(target), None) => {
+            tokens.extend(piece.feed(on.all.start..target.start));
+            tokens.extend(piece.feed(target.end..on.all.end));
+        }
+        _ => tokens.extend(piece.feed(on.all.clone())),
+    }
+    match tree::statement(piece.lang, tokens) {
+        Some(Statement::Insert(insert)) if insert.returning.is_none() => insert.on.ok_or(DISAGREE),
+        _ => Err(Fail::SYNTAX),
+    }
+}
+
 /// What the clause does, compared with what the parser says.
 fn conflicting(
     piece: &Piece<'_>,
     on: &OnConflict,
-    parsed: Option<&OnInsert>,
+    parsed: &OnInsert,
     names: &[String],
     seen: &mut Seen,
 ) -> Result<Conflict, Fail> {
@@ -834,7 +843,7 @@ fn conflicting(
         seen.visit_within(names, &expression(piece, predicate)?);
     }
     let (sets, condition) = match parsed {
-        Some(OnInsert::OnConflict(parsed)) => {
+        OnInsert::OnConflict(parsed) => {
             let same = match (&parsed.conflict_target, &on.columns) {
                 (Some(ConflictTarget::Columns(parsed)), Some(columns)) => parsed
                     .iter()
@@ -854,7 +863,7 @@ fn conflicting(
                 _ => return Err(DISAGREE),
             }
         }
-        Some(OnInsert::DuplicateKeyUpdate(sets)) => (sets, None),
+        OnInsert::DuplicateKeyUpdate(sets) => (sets, None),
         _ => return Err(DISAGREE),
     };
     let set = on.set.as_ref().ok_or(DISAGREE)?;

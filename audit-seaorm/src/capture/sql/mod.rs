@@ -45,7 +45,7 @@ pub(crate) struct Parsed {
     /// What it does.
     pub(crate) what: What,
     /// The tables it reads, without CTEs and without the target of the write. Empty where `what` is none of `Read`,
-    /// `Insert`, `Update`, `Delete`.
+    /// `Insert`, `Update`, `Delete`. Of a read that the parser doesn't know, every name that may be a table's.
     pub(crate) reads: Vec<TableName>,
     /// The functions it calls, at any depth, in lower case and with their schema where one is written. What operators,
     /// casts, defaults and views call isn't seen. Filled where `reads` is, and for settings of MySQL.

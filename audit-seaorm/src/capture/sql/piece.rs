@@ -66,8 +66,36 @@ impl<'a> Piece<'a> {
             return Err("its brackets don't match");
         }
         let mut piece = Self { sql, lang, toks, mate, hidden: vec![false; toks.len()], depth };
+        if (0..toks.len()).any(|at| piece.starts_with_dot(at)) {
+            return Err("a name begins with a dot");
+        }
         piece.hide_locks();
         Ok(piece)
+    }
+
+    /// Whether a name such as `.t` is there, which MySQL takes for `t`.
+    fn starts_with_dot(&self, at: usize) -> bool {
+        const NO_NAMES: &[&str] = &[
+            "DELETE",
+            "EXISTS",
+            "FROM",
+            "IGNORE",
+            "INTO",
+            "JOIN",
+            "LIKE",
+            "ON",
+            "REFERENCES",
+            "TABLE",
+            "TABLES",
+            "TO",
+            "UPDATE",
+            "USING",
+            "VIEW",
+        ];
+        let name = |at: usize| matches!(self.kind(at), Some(Kind::Word | Kind::Quoted));
+        self.lang == Lang::My
+            && self.kind(at) == Some(Kind::Dot)
+            && !at.checked_sub(1).is_some_and(|before| name(before) && !self.is_any(before, NO_NAMES))
     }
 
     /// The parser knows `FOR UPDATE [OF t]` and `FOR SHARE [OF t]` only.

@@ -253,20 +253,22 @@ fn query(piece: &Piece<'_>) -> Result<Shape, Fail> {
             Lang::Lite => Err(Fail::SYNTAX),
         };
     }
-    let statement = if piece.is(0, "TABLE") && piece.lang != Lang::Lite {
-        // The parser knows it within other queries only.
-        let mut tokens = piece.feed(1..piece.toks.len());
-        tokens.splice(0..0, [keyword("SELECT"), keyword("x"), keyword("FROM")]);
-        tree::statement(piece.lang, tokens).ok_or(Fail::SYNTAX)?
-    } else {
-        parse(piece)?
-    };
-    let mut seen = Seen::new(piece.lang, None);
-    seen.visit(&statement);
-    if !matches!(statement, Statement::Query(_)) || seen.odd || !seen.writes.is_empty() {
-        return Err(Fail::SYNTAX);
+    // The parser knows `TABLE` within other queries only.
+    let mut tokens = piece.feed(0..piece.toks.len());
+    if piece.is(0, "TABLE") {
+        tokens.splice(0..1, [keyword("SELECT"), keyword("x"), keyword("FROM")]);
     }
-    Shape::seen(What::Read, seen)
+    if let Some(statement @ Statement::Query(_)) = tree::statement(piece.lang, tokens) {
+        let mut seen = Seen::new(piece.lang, None);
+        seen.visit(&statement);
+        if !seen.odd && seen.writes.is_empty() {
+            return Shape::seen(What::Read, seen);
+        }
+    }
+    // The parser doesn't know all that databases do. Without any of the words that writes need it is a read all the
+    // same; what it reads and calls are then names in places where tables and functions may stand.
+    let reads = mentioned(piece);
+    Ok(Shape { what: What::Read, reads, functions: piece.called() })
 }
 
 fn explain(piece: &Piece<'_>) -> Result<Shape, Fail> {
@@ -552,6 +554,22 @@ impl Piece<'_> {
     /// All places of a keyword, also within brackets.
     fn find_all(&self, keyword: &str) -> impl Iterator<Item = usize> {
         (0..self.toks.len()).filter(move |at| self.is(*at, keyword) && !self.after_dot(*at))
+    }
+
+    /// Names before parentheses.
+    fn called(&self) -> Vec<String> {
+        let mut functions = Vec::new();
+        for at in (0..self.toks.len()).filter(|at| !self.after_dot(*at)) {
+            if let Some((names, next)) = self.chain(at)
+                && self.opens(next)
+            {
+                let name = names.join(".").to_lowercase();
+                if !functions.contains(&name) {
+                    functions.push(name);
+                }
+            }
+        }
+        functions
     }
 
     /// Names in places where those of tables stand, in statements that aren't looked at more closely.
