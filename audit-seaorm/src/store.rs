@@ -18,7 +18,7 @@ impl Audit {
     /// [`Error::Store`] under the default policy. Under [`FailurePolicy::BestEffort`] the loss is logged and counts
     /// as done.
     pub(crate) async fn write<C: ConnectionTrait>(&self, db: &C, entries: Vec<Entry>) -> Result<(), Error> {
-        self.write_and_ask(db, entries, None).await.map(|_| ())
+        self.write_with(db, entries, With::Nothing).await.map(|_| ())
     }
 
     /// Like [`write`](Self::write); with the answer to a question that goes along with the entries, if there is one and
@@ -29,14 +29,47 @@ impl Audit {
     pub(crate) async fn write_and_ask<C: ConnectionTrait>(
         &self,
         db: &C,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         question: Option<Expr>,
     ) -> Result<bool, Error> {
+        self.write_with(db, entries, question.map_or(With::Nothing, With::Question)).await
+    }
+
+    /// Like [`write`](Self::write); on SQLite, where one call may have several statements, followed by these.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) async fn write_then<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        entries: Vec<Entry>,
+        statements: &'static str,
+    ) -> Result<(), Error> {
+        let refused = |error: &DbErr| store_error(&[], error);
+        let apart = self.sink().is_some() || self.config().on_failure != FailurePolicy::Block;
+        if apart || entries.is_empty() {
+            self.write(db, entries).await?;
+            return db.execute_unprepared(statements).await.map(|_| ()).map_err(|error| refused(&error));
+        }
+        self.write_with(db, entries, With::Statements(statements)).await.map(|_| ())
+    }
+
+    async fn write_with<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        mut entries: Vec<Entry>,
+        with: With,
+    ) -> Result<bool, Error> {
+        if entries.is_empty() {
+            return Ok(false);
+        }
         entries.iter_mut().for_each(Entry::finish);
         if let Some(sink) = self.sink() {
-            let answer = match question {
-                Some(question) => ask(db, question).await.map_err(|error| store_error(&entries, &error))?,
-                None => false,
+            let answer = match with {
+                With::Question(question) => {
+                    ask(db, question).await.map_err(|error| store_error(&entries, &error))?
+                }
+                _ => false,
             };
             return self.tolerate(sink.record(&entries).await.map(|()| answer), &entries);
         }
@@ -50,7 +83,7 @@ impl Audit {
                 .await
                 .map_err(|error| store_error(&entries, &error))?;
         }
-        let written = insert(db, &entries, question).await;
+        let written = insert(db, &entries, with).await;
         if let Err(error) = &written
             && aborts_transaction(error)
         {
@@ -77,23 +110,34 @@ impl Audit {
     }
 }
 
-async fn insert<C: ConnectionTrait>(
-    db: &C,
-    entries: &[Entry],
-    question: Option<Expr>,
-) -> Result<bool, DbErr> {
+/// What goes to the database along with entries.
+enum With {
+    Nothing,
+    Question(Expr),
+    Statements(&'static str),
+}
+
+async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry], with: With) -> Result<bool, DbErr> {
     let mut answer = false;
-    for batch in entries.chunks(BATCH) {
+    let last = entries.len().div_ceil(BATCH);
+    for (at, batch) in entries.chunks(BATCH).enumerate() {
         let insert = audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from));
-        if let Some(question) = &question {
-            let mut insert = QueryTrait::into_query(insert);
-            insert.returning(Query::returning().expr(question.clone()));
-            answer = match db.query_all(&insert).await?.first() {
-                Some(row) => row.try_get_by_index(0)?,
-                None => return Err(DbErr::RecordNotInserted),
-            };
-        } else {
-            insert.exec_without_returning(db).await?;
+        match &with {
+            With::Question(question) => {
+                let mut insert = QueryTrait::into_query(insert);
+                insert.returning(Query::returning().expr(question.clone()));
+                answer = match db.query_all(&insert).await?.first() {
+                    Some(row) => row.try_get_by_index(0)?,
+                    None => return Err(DbErr::RecordNotInserted),
+                };
+            }
+            With::Statements(statements) if at + 1 == last => {
+                let mut insert = db.get_database_backend().build(&QueryTrait::into_query(insert));
+                insert.sql.push_str("; ");
+                insert.sql.push_str(statements);
+                db.execute_raw(insert).await?;
+            }
+            _ => _ = insert.exec_without_returning(db).await?,
         }
     }
     Ok(answer)

@@ -308,10 +308,12 @@ impl Look<'_> {
         let mut text = self.select(&alias);
         text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table));
         let column = format!("{alias}.{}", quote(BACKEND, &column.name));
-        text.push(&format!(
-            " WHERE {column} >= {first} AND {column} < {first} + {count} * @@auto_increment_increment FOR UPDATE"
-        ));
-        let rows = self.rows(&text).await?;
+        text.push(&format!(" WHERE {column} >= ")).added(0);
+        text.push(&format!(" AND {column} < ")).added(0).push(" + ").added(1);
+        text.push(" * @@auto_increment_increment FOR UPDATE");
+        let found = self.work.db.query_all_raw(text.with(&[], &[first.into(), count.into()])).await?;
+        let rows: Vec<Row> =
+            found.iter().map(|row| self.audited.decode(row, "")).collect::<Result<_, _>>()?;
         if rows.len() as u64 == count { Ok(rows) } else { Err(self.in_between()) }
     }
 

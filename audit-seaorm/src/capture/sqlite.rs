@@ -23,7 +23,7 @@ use sea_orm::{
 use super::images::{Image, entries};
 use super::plan::Step;
 use super::sql::{Conflict, What};
-use super::work::{Answer, Ask, Request, Work, refused, send};
+use super::work::{Answer, Ask, Request, Work, refused};
 use crate::Registry;
 use crate::entity::audit_log;
 use crate::registry::Audited;
@@ -35,6 +35,9 @@ const CREATE: i32 = 0;
 const UPDATE: i32 = 1;
 const DELETE: i32 = 2;
 
+/// Images of one table in their order, and whether there are images of others.
+type Images = (Vec<(i64, Image)>, bool);
+
 /// What capture on SQLite knows of the audited tables.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -43,6 +46,8 @@ pub(super) struct Engine {
     fingerprint: i64,
     /// The table of images.
     images: String,
+    /// Arms the triggers, or fails if they aren't there or aren't for the schema as it is.
+    arm_or_fail: String,
 }
 
 #[derive(Debug)]
@@ -66,9 +71,13 @@ impl Engine {
         for table in &tables {
             table.triggers.hash(&mut hasher);
         }
+        let fingerprint = hasher.finish().cast_signed();
+        // A view with a trigger: what it changes doesn't count as rows that were affected, and it may raise an error.
+        let arm_or_fail = format!("INSERT INTO temp.audit_capture_arm VALUES ({fingerprint})");
         Self {
             tables,
-            fingerprint: hasher.finish().cast_signed(),
+            fingerprint,
+            arm_or_fail,
             images: format!("CREATE TEMP TABLE audit_capture_image (n INTEGER PRIMARY KEY, t, op{columns})"),
         }
     }
@@ -82,21 +91,27 @@ impl Engine {
         ask: Ask,
     ) -> Result<Answer, DbErr> {
         let deletes = self.replaces(work, steps)?;
-        self.arm(work).await?;
+        self.lock(work).await;
         if deletes {
             // Else no trigger sees the rows that make room for others.
             work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
         }
         work.state.begin_write(&work.context);
-        // All rows, also where one is asked for: the driver would stop at the first, and triggers with it.
-        let all = if ask == Ask::One { Ask::All } else { ask };
-        let answer = send(work.db, request, all).await;
+        let mut done = self.armed(work, steps, &request, ask).await;
+        if done.as_ref().is_err_and(|error| error.to_string().contains("audit_capture")) {
+            // The connection is new to us, or the schema has changed. Nothing has been done.
+            self.install(work.db).await?;
+            done = self.armed(work, steps, &request, ask).await;
+        }
         if deletes {
             work.db.execute_unprepared("PRAGMA recursive_triggers = 0").await?;
         }
-        match answer {
-            Ok(answer) => {
-                self.record(work, steps).await?;
+        match done {
+            Ok((answer, read)) => {
+                match read {
+                    Some((images, others)) => self.write(work, steps.first(), images, others).await?,
+                    None => self.record(work, steps).await?,
+                }
                 work.state.end_write();
                 Ok(answer)
             }
@@ -109,6 +124,51 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Arms the triggers and runs the statement in one call of the driver, each of which costs a change of threads;
+    /// together with the reading of the images, where rows are wanted.
+    ///
+    /// If the connection isn't as it has to be, arming fails with an error that names it, and nothing else is done.
+    async fn armed(
+        &self,
+        work: &Work<'_>,
+        steps: &[Step],
+        request: &Request<'_>,
+        ask: Ask,
+    ) -> Result<(Answer, Option<Images>), DbErr> {
+        let backend = sea_orm::DbBackend::Sqlite;
+        let text = match steps {
+            [step] => request.sql().get(step.parsed.range.clone()).unwrap_or_default(),
+            _ => request.sql(),
+        };
+        let mut sql = format!("{}; {text}", self.arm_or_fail);
+        let prepared = |sql| Statement::from_sql_and_values(backend, sql, request.values().iter().cloned());
+        if ask == Ask::Execute {
+            let result = match request {
+                Request::Prepared(_) => work.db.execute_raw(prepared(sql)).await?,
+                Request::Unprepared(_) => work.db.execute_unprepared(&sql).await?,
+            };
+            return Ok((Answer::Executed(result), None));
+        }
+        // All rows, also where one is asked for: the driver would stop at the first, and triggers with it.
+        let table = steps.first().and_then(|step| self.position(step)).and_then(|at| self.tables.get(at));
+        let Some(table) = table else {
+            return Ok((Answer::Rows(work.db.query_all_raw(prepared(sql)).await?), None));
+        };
+        sql.push_str("; ");
+        sql.push_str(&table.read);
+        let (mut rows, mut images, mut others) = (Vec::new(), Vec::new(), false);
+        for row in work.db.query_all_raw(prepared(sql)).await? {
+            match row.try_get::<i64>("", "audit_others") {
+                Ok(count) => {
+                    others |= count > 0;
+                    images.extend(table.image(&row)?);
+                }
+                Err(_) => rows.push(row),
+            }
+        }
+        Ok((Answer::Rows(rows), Some((images, others))))
     }
 
     /// Whether rows may be deleted to make room for others.
@@ -163,28 +223,18 @@ impl Engine {
         Ok(true)
     }
 
-    /// Arms the triggers; installs them before, if the connection doesn't have them or the schema has changed.
-    async fn arm(&self, work: &Work<'_>) -> Result<(), DbErr> {
+    /// Takes the write lock in a user's transaction.
+    ///
+    /// A deferred transaction must get it before it reads, as it would by the statement alone: later it would be
+    /// refused if another writer came in between.
+    async fn lock(&self, work: &Work<'_>) {
         if !work.alone
+            && work.state.first_write()
             && let Some(table) = self.tables.first()
         {
-            // A deferred transaction must get the write lock before it reads, as it would by the statement alone: later
-            // it would be refused if another writer came in between. Which table it is doesn't matter.
-            let lock = format!("DELETE FROM {} WHERE 0", table.quoted());
-            if work.db.execute_unprepared(&lock).await.is_err() {
-                // The table isn't there, or can't be deleted from: what the statement itself meets is what counts.
-            }
+            // Which table it is doesn't matter. If it isn't there, what the statement itself meets is what counts.
+            _ = work.db.execute_unprepared(&format!("DELETE FROM {} WHERE 0", table.quoted())).await;
         }
-        const ARM: &str = "UPDATE temp.audit_capture_state SET armed = 1 RETURNING fingerprint, version, (SELECT schema_version FROM pragma_schema_version) AS now";
-        let statement = || Statement::from_string(sea_orm::DbBackend::Sqlite, ARM);
-        if let Ok(Some(row)) = work.db.query_one_raw(statement()).await
-            && row.try_get::<i64>("", "fingerprint")? == self.fingerprint
-            && row.try_get::<i64>("", "version")? == row.try_get::<i64>("", "now")?
-        {
-            return Ok(());
-        }
-        self.install(work.db).await?;
-        work.db.query_one_raw(statement()).await.map(|_| ())
     }
 
     async fn install(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
@@ -211,27 +261,39 @@ impl Engine {
         _ = write!(
             script,
             "{}; CREATE TEMP TABLE audit_capture_state (armed, fingerprint, version); \
-             INSERT INTO temp.audit_capture_state SELECT 0, {}, schema_version FROM pragma_schema_version",
+             INSERT INTO temp.audit_capture_state SELECT 0, {}, schema_version FROM pragma_schema_version; {ARMING}",
             self.images, self.fingerprint
         );
         db.execute_unprepared(&script).await.map(|_| ())
     }
 
-    /// Reads the images, writes their entries, clears and disarms.
+    /// Reads the images and writes their entries.
     async fn record(&self, work: &Work<'_>, steps: &[Step]) -> Result<(), DbErr> {
         let mut images = Vec::new();
-        let expected = steps.first().and_then(|step| self.position(step));
         let mut others = true;
-        if let Some(table) = expected {
+        let step = steps.first().filter(|step| self.position(step).is_some());
+        if let Some(table) = step.and_then(|step| self.position(step)) {
             others = self.read(work.db, table, &mut images).await?;
         }
+        self.write(work, step, images, others).await
+    }
+
+    /// Writes the entries of images, after reading those of other tables than the statement's; clears and disarms.
+    async fn write(
+        &self,
+        work: &Work<'_>,
+        step: Option<&Step>,
+        mut images: Vec<(i64, Image)>,
+        others: bool,
+    ) -> Result<(), DbErr> {
         if others {
+            let known = step.and_then(|step| self.position(step));
             let present = "SELECT DISTINCT t FROM temp.audit_capture_image";
             let rows =
                 work.db.query_all_raw(Statement::from_string(sea_orm::DbBackend::Sqlite, present)).await?;
             for row in rows {
                 let table = usize::try_from(row.try_get::<i64>("", "t")?).unwrap_or(usize::MAX);
-                if Some(table) != expected {
+                if Some(table) != known {
                     self.read(work.db, table, &mut images).await?;
                 }
             }
@@ -239,11 +301,9 @@ impl Engine {
         images.sort_by_key(|(order, _)| *order);
         let images: Vec<Image> = images.into_iter().map(|(_, image)| image).collect();
         let entries = entries(work, &images);
-        let any = !images.is_empty();
+        let end = if images.is_empty() { DISARM } else { CLEAR };
         drop(images);
-        work.write(entries).await?;
-        let end = if any { CLEAR } else { DISARM };
-        work.db.execute_unprepared(end).await.map(|_| ())
+        work.write_then(entries, end).await
     }
 
     /// Reads one table's images; whether there are images of others.
@@ -271,6 +331,14 @@ impl Engine {
     }
 }
 
+/// What `arm_or_fail` writes to.
+const ARMING: &str = "\
+    CREATE TEMP VIEW audit_capture_arm AS SELECT fingerprint FROM audit_capture_state; \
+    CREATE TEMP TRIGGER audit_capture_arming INSTEAD OF INSERT ON audit_capture_arm BEGIN \
+      SELECT RAISE(ABORT, 'audit_capture is for another schema') FROM audit_capture_state \
+        WHERE fingerprint <> NEW.fingerprint OR version <> (SELECT schema_version FROM pragma_schema_version); \
+      UPDATE audit_capture_state SET armed = 1; \
+    END";
 const DISARM: &str = "UPDATE temp.audit_capture_state SET armed = 0";
 const CLEAR: &str = "DELETE FROM temp.audit_capture_image; UPDATE temp.audit_capture_state SET armed = 0";
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use audit_core::{AuditContext, Entry, Error};
@@ -38,6 +39,8 @@ pub(super) struct State {
     pub(super) turn: Mutex<()>,
     /// A write that is under way; what is left here when its future was dropped half-way.
     unfinished: StdMutex<Option<Unfinished>>,
+    /// Whether there was a captured write before.
+    written: AtomicBool,
 }
 
 /// A write whose entries may not have been written.
@@ -54,7 +57,12 @@ impl State {
     }
 
     fn of(id: Arc<str>) -> Self {
-        Self { id, turn: Mutex::new(()), unfinished: StdMutex::new(None) }
+        Self { id, turn: Mutex::new(()), unfinished: StdMutex::new(None), written: AtomicBool::new(false) }
+    }
+
+    /// Whether this is the first captured write.
+    pub(super) fn first_write(&self) -> bool {
+        !self.written.swap(true, Ordering::Relaxed)
     }
 
     /// From here on the database may hold a change without its entry.

@@ -153,6 +153,17 @@ impl Work<'_> {
         Recorder::within(self.audit, Arc::clone(&self.context), Some(Arc::clone(&self.state.id)))
     }
 
+    /// Writes entries, on SQLite, and runs these statements after it.
+    pub(super) async fn write_then(
+        &self,
+        entries: Vec<Entry>,
+        statements: &'static str,
+    ) -> Result<(), DbErr> {
+        self.state.begin_entries(&entries);
+        let done = self.audit.write_then(self.db, entries, statements).await;
+        done.map_err(|error| to_db_err(&error))
+    }
+
     pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), DbErr> {
         if entries.is_empty() {
             return Ok(());

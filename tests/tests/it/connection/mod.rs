@@ -2,6 +2,7 @@
 
 mod bulk;
 mod cascades;
+mod cost;
 mod differential;
 mod peers;
 mod raw;
