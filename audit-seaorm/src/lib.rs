@@ -27,19 +27,25 @@
 //! ```
 //!
 //! # What is captured
-//! Every save and delete that SeaORM sends through an active model: `insert`, `update`, `save`, `delete`,
-//! `Model::delete`, `update_without_returning`, graphs of active models and their junction tables. The old values are
-//! read from the database, so they are true even if the model in memory is stale.
+//! Over an [`AuditConnection`], which [`Audit::connect`] makes of a connection: every write to an audited table, whatever sends it,
+//! with what foreign keys cascade to. What can't be recorded is refused.
+//!
+//! Over any other connection, by hooks: every save and delete that SeaORM sends through an active model: `insert`, `update`, `save`,
+//! `delete`, `Model::delete`, `update_without_returning`, graphs of active models and their junction tables.
+//!
+//! The old values are read from the database, so they are true even if the model in memory is stale.
 //!
 //! # What is not
+//! The connection doesn't see what functions do that a query calls, and, except on SQLite, what triggers write to other tables.
+//!
 //! Hooks don't see `insert_many`, `update_many`, `delete_many`, `Entity::insert/update/delete`, raw SQL, what foreign
 //! keys cascade to, and `ActiveModelTrait::update_without_returning` called through generic code. Outside of a
 //! transaction another writer may come in between the reading of the old values and the write.
 //!
 //! # Guarantees
-//! With the default policy a save whose entry can't be written fails, with an error that [`is_audit_error`] knows;
-//! within a transaction both commit together or not at all. Values that are excluded, masked or sensitive are never
-//! written anywhere.
+//! With the default policy a write whose entry can't be written fails, with an error that [`is_audit_error`] knows;
+//! over an [`AuditConnection`], and by hooks within a transaction, both commit together or not at all. Values that are
+//! excluded, masked or sensitive are never written anywhere.
 
 mod audit;
 #[doc(hidden)]

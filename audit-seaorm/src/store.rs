@@ -8,8 +8,24 @@ use crate::Audit;
 use crate::db_error::{aborts_transaction, describe, is_retryable};
 use crate::entity::audit_log;
 
-/// Entries in one INSERT: 31 parameters each, and SQLite takes 32,766.
-const BATCH: usize = 500;
+/// Most rows in one statement: an entry has 31 parameters, and SQLite takes 32,766.
+const BATCH: usize = 512;
+
+/// Cuts `all` into batches of few different sizes. A statement for another number of rows is another text, which the
+/// database has to prepare; and MySQL's driver pays for each one that its cache gives up with a wait of 40 ms.
+pub(crate) fn batches<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let size = match rest.len() {
+            0 => return None,
+            few @ 1..=8 => few,
+            more => (1_usize << more.ilog2()).min(BATCH),
+        };
+        let (batch, others) = rest.split_at(size);
+        rest = others;
+        Some(batch)
+    })
+}
 
 impl Audit {
     /// Finishes and writes the entries of one operation over `db`, so that they share its fate.
@@ -119,8 +135,9 @@ enum With {
 
 async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry], with: With) -> Result<bool, DbErr> {
     let mut answer = false;
-    let last = entries.len().div_ceil(BATCH);
-    for (at, batch) in entries.chunks(BATCH).enumerate() {
+    let mut written = 0;
+    for batch in batches(entries) {
+        written += batch.len();
         let insert = audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from));
         match &with {
             With::Question(question) => {
@@ -131,7 +148,7 @@ async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry], with: With) -> Re
                     None => return Err(DbErr::RecordNotInserted),
                 };
             }
-            With::Statements(statements) if at + 1 == last => {
+            With::Statements(statements) if written == entries.len() => {
                 let mut insert = db.get_database_backend().build(&QueryTrait::into_query(insert));
                 insert.sql.push_str("; ");
                 insert.sql.push_str(statements);
@@ -166,4 +183,18 @@ const PREFIX: &str = "audit: ";
 /// Whether a SeaORM error means that an operation was refused or undone because it couldn't be recorded.
 pub fn is_audit_error(error: &DbErr) -> bool {
     matches!(error, DbErr::Custom(text) if text.starts_with(PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batches;
+
+    #[test]
+    fn batches_have_few_sizes_and_leave_nothing_out() {
+        let sizes = |count: usize| batches(&vec![(); count]).map(<[()]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(0), [0; 0]);
+        assert_eq!(sizes(7), [7]);
+        assert_eq!(sizes(29), [16, 8, 5]);
+        assert_eq!(sizes(1500), [512, 512, 256, 128, 64, 16, 8, 4]);
+    }
 }

@@ -10,9 +10,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
 use super::work::Work;
 use crate::registry::{Audited, Row};
-
-/// Rows that are asked for by key in one statement.
-const BATCH: usize = 500;
+use crate::store::batches;
 
 /// A changed row: without `old` it began, without `new` it ended.
 pub(super) struct Image {
@@ -43,7 +41,7 @@ pub(super) fn entries(work: &Work<'_>, images: &[Image]) -> Vec<Entry> {
 /// Reads rows again, by their keys.
 pub(super) fn finds<'a>(audited: &Audited, rows: impl IntoIterator<Item = &'a Row>) -> Vec<SelectStatement> {
     let rows: Vec<&dyn Any> = rows.into_iter().map(|row| &**row as &dyn Any).collect();
-    rows.chunks(BATCH).map(|batch| audited.find(batch)).collect()
+    batches(&rows).map(|batch| audited.find(batch)).collect()
 }
 
 /// The same rows, with nothing selected yet.

@@ -1,11 +1,11 @@
 //! Two users work on a few bank accounts; then the audit trail is printed. Run it with `cargo run -p quickstart`.
 
 use audit_migration::{Migrator, MigratorTrait};
-use audit_seaorm::{AuditContext, LogFilter, get_audit_logs, scope};
+use audit_seaorm::{Audit, AuditConnection, AuditContext, LogFilter, get_audit_logs, scope};
 use bank_account::Model;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use sea_orm::prelude::{Decimal, Json};
-use sea_orm::{ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, DbErr, IntoActiveModel};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, Database, DbErr, IntoActiveModel};
 use sea_orm::{ModelTrait, Schema, Set, TransactionTrait};
 
 /// The entity: the derive and `#[audited]` are all that auditing asks for.
@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Migrator::up(&db, None).await?;
     db.execute(&Schema::new(db.get_database_backend()).create_table_from_entity(bank_account::Entity))
         .await?;
+    let db = Audit::builder().build()?.connect(db); // from here on every statement is captured
 
     let ann = AuditContext::user(1).named("Ann").tenant("north branch");
     let ben = AuditContext::user(2).named("Ben").tenant("north branch").reason("complaint 4711");
@@ -69,7 +70,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(std::fs::remove_dir_all(folder)?)
 }
 
-async fn open(db: &DatabaseConnection, owner: &str, cents: i64, iban: &str) -> Result<Model, DbErr> {
+async fn open(db: &AuditConnection, owner: &str, cents: i64, iban: &str) -> Result<Model, DbErr> {
     let account = bank_account::ActiveModel {
         owner: Set(owner.to_owned()),
         balance: Set(Decimal::new(cents, 2)),
@@ -81,7 +82,7 @@ async fn open(db: &DatabaseConnection, owner: &str, cents: i64, iban: &str) -> R
 }
 
 /// Both changes and both entries commit together, or none of them does.
-async fn transfer(db: &DatabaseConnection, from: &Model, to: &Model, amount: Decimal) -> Result<(), DbErr> {
+async fn transfer(db: &AuditConnection, from: &Model, to: &Model, amount: Decimal) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
     for (account, balance) in [(from, from.balance - amount), (to, to.balance + amount)] {
         let mut account = account.clone().into_active_model();
@@ -91,11 +92,10 @@ async fn transfer(db: &DatabaseConnection, from: &Model, to: &Model, amount: Dec
     transaction.commit().await
 }
 
-async fn print_trail(db: &DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+async fn print_trail(db: &AuditConnection) -> Result<(), Box<dyn std::error::Error>> {
     let entries = get_audit_logs(&LogFilter::new().entity("BankAccount").last_days(1))?.all(db).await?;
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["when", "who", "did", "to", "what changed", "why"]);
-    // The newest entry comes first.
     for entry in entries.into_iter().rev() {
         let side = |value: Option<&Json>| value.map_or("-".to_owned(), ToString::to_string);
         let changes = entry.changes_json()?;

@@ -163,8 +163,11 @@ pub(super) async fn run(
 /// A result that says that so many rows were affected: it can't be made by hand.
 async fn affected(work: &Work<'_>, count: usize) -> Result<Answer, DbErr> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let sql = format!("SELECT FROM pg_catalog.generate_series(1, {count})");
-    work.db.execute_raw(Statement::from_string(BACKEND, sql)).await.map(Answer::Executed)
+    let sql = "SELECT FROM pg_catalog.generate_series(1::bigint, $1)";
+    work.db
+        .execute_raw(Statement::from_sql_and_values(BACKEND, sql, [count.into()]))
+        .await
+        .map(Answer::Executed)
 }
 
 async fn read(work: &Work<'_>, audited: &Audited, text: &Text, values: &[Value]) -> Result<Vec<Row>, DbErr> {

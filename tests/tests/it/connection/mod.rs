@@ -4,6 +4,7 @@ mod bulk;
 mod cascades;
 mod cost;
 mod differential;
+mod fire;
 mod peers;
 mod raw;
 mod transparent;
