@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use audit_core::Error;
 use sea_orm::sea_query::{Alias, Expr, MysqlQueryBuilder, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
@@ -20,7 +19,6 @@ use super::sql::{Conflict, Delete, Insert, Source, Target, Update, What};
 use super::text::{Text, quote};
 use super::work::{Answer, Ask, Request, Work, send};
 use crate::registry::{Audited, Row};
-use crate::store::to_db_err;
 
 const BACKEND: DbBackend = DbBackend::MySql;
 
@@ -398,10 +396,7 @@ impl Look<'_> {
     }
 
     fn in_between(&self) -> DbErr {
-        to_db_err(&Error::BeforeImage {
-            resource: self.audited.policy.resource.clone(),
-            reason: "another transaction inserted a row in between; try again",
-        })
+        super::work::in_between(self.audited)
     }
 
     async fn record(&self, mut images: Vec<Image>, reached: Reached) -> Result<(), DbErr> {

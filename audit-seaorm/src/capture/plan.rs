@@ -69,6 +69,11 @@ impl Step {
         &self.others
     }
 
+    /// Whether it changes rows that are in the way of new ones.
+    pub(super) fn is_upsert(&self) -> bool {
+        matches!(&self.parsed.what, What::Insert(insert) if matches!(insert.conflict, Conflict::Update { .. }))
+    }
+
     /// Whether rows may change by it.
     pub(super) fn is_write(&self) -> bool {
         !matches!(self.parsed.what, What::Read | What::Transaction | What::Setting(_) | What::Upkeep)

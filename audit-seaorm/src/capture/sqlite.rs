@@ -91,7 +91,7 @@ impl Engine {
         ask: Ask,
     ) -> Result<Answer, DbErr> {
         let deletes = self.replaces(work, steps)?;
-        self.lock(work).await;
+        self.lock(work, steps).await;
         if deletes {
             // Else no trigger sees the rows that make room for others.
             work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
@@ -227,14 +227,14 @@ impl Engine {
     ///
     /// A deferred transaction must get it before it reads, as it would by the statement alone: later it would be
     /// refused if another writer came in between.
-    async fn lock(&self, work: &Work<'_>) {
-        if !work.alone
-            && work.state.first_write()
-            && let Some(table) = self.tables.first()
-        {
-            // Which table it is doesn't matter. If it isn't there, what the statement itself meets is what counts.
-            _ = work.db.execute_unprepared(&format!("DELETE FROM {} WHERE 0", table.quoted())).await;
+    async fn lock(&self, work: &Work<'_>, steps: &[Step]) {
+        if work.alone || !work.state.first_write() {
+            return;
         }
+        // Which table it is doesn't matter, if it is there. If it isn't, what the statement itself meets is what counts.
+        let target = steps.iter().find_map(|step| self.position(step)).and_then(|at| self.tables.get(at));
+        let table = target.map_or_else(|| "audit_log".to_owned(), Table::quoted);
+        _ = work.db.execute_unprepared(&format!("DELETE FROM {table} WHERE 0")).await;
     }
 
     async fn install(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {

@@ -20,8 +20,9 @@ use super::sql::What;
 use super::transaction::{self, State};
 use super::{mysql, postgres, sqlite, whole};
 use crate::Audit;
+use crate::registry::Audited;
 use crate::scope::Scope;
-use crate::store::to_db_err;
+use crate::store::{is_audit_error, to_db_err};
 
 /// What all clones of a connection, and its transactions, share.
 pub(super) struct Capture {
@@ -33,7 +34,7 @@ pub(super) struct Capture {
 }
 
 /// What was sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Request<'a> {
     Prepared(Statement),
     Unprepared(Cow<'a, str>),
@@ -238,6 +239,20 @@ async fn to_the_end<T: Send + 'static>(
     task.map_err(|error| DbErr::Custom(format!("the task of the write has failed: {error}")))?
 }
 
+/// The error of a write that met rows which weren't there when it looked for them.
+pub(super) fn in_between(audited: &Audited) -> DbErr {
+    to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: IN_BETWEEN })
+}
+
+const IN_BETWEEN: &str = "another transaction inserted a row in between; try again";
+
+/// How often a write is tried that others get in the way of.
+const ATTEMPTS: usize = 8;
+
+fn may_try_again(result: &Result<Answer, DbErr>) -> bool {
+    result.as_ref().is_err_and(|error| is_audit_error(error) && error.to_string().contains(IN_BETWEEN))
+}
+
 impl Capture {
     pub(super) fn new(audit: Audit, backend: DbBackend) -> Self {
         Self {
@@ -379,13 +394,50 @@ impl Capture {
     ) -> Result<Answer, DbErr> {
         let turn = state.turn.lock().await;
         self.complete(&db, state).await.map_err(|error| to_db_err(&error))?;
-        let work = Work { audit: &self.audit, catalogue, db: &db, state, context, alone: false };
-        let answer = self.capture(&work, steps, request, ask).await;
+        let answer = if steps.iter().any(Step::is_upsert) && self.backend == DbBackend::Postgres {
+            self.tried(&db, state, catalogue, context, steps, request, ask).await
+        } else {
+            let work = Work { audit: &self.audit, catalogue, db: &db, state, context, alone: false };
+            self.capture(&work, steps, request, ask).await
+        };
         // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
-        drop(work);
         drop(db);
         drop(turn);
         answer
+    }
+
+    /// Runs an upsert in a user's transaction, which must survive that somebody comes in between.
+    #[allow(clippy::too_many_arguments, reason = "they are what a statement consists of")]
+    async fn tried(
+        &self,
+        db: &DatabaseTransaction,
+        state: &State,
+        catalogue: &Catalogue,
+        context: Arc<AuditContext>,
+        steps: &[Step],
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        for _ in 1..ATTEMPTS {
+            let nested = db.begin().await?;
+            let context = Arc::clone(&context);
+            let work = Work { audit: &self.audit, catalogue, db: &nested, state, context, alone: false };
+            let answer = self.capture(&work, steps, request.clone(), ask).await;
+            if !may_try_again(&answer) {
+                if answer.is_ok() {
+                    nested.commit().await?;
+                } else {
+                    nested.rollback().await?;
+                    // By the statement alone the transaction would have failed as a whole, and nobody could commit it.
+                    _ = db.execute_unprepared("SELECT 1 / 0").await;
+                }
+                return answer;
+            }
+            nested.rollback().await?;
+            state.end_write();
+        }
+        let work = Work { audit: &self.audit, catalogue, db, state, context, alone: false };
+        self.capture(&work, steps, request, ask).await
     }
 
     /// Runs a statement that stands for itself in a transaction of its own.
@@ -414,19 +466,23 @@ impl Capture {
                 return Ok(answer);
             }
         }
-        // Within a task that runs to its end, where that matters.
-        let db = pool.begin_with_options(options).await?;
-        let work = Work { audit: &self.audit, catalogue, db: &db, state: &state, context, alone: true };
-        match self.capture(&work, steps, request, ask).await {
-            Ok(answer) => {
+        let mut attempt = 1;
+        loop {
+            // Within a task that runs to its end, where that matters.
+            let db = pool.begin_with_options(options).await?;
+            let context = Arc::clone(&context);
+            let work = Work { audit: &self.audit, catalogue, db: &db, state: &state, context, alone: true };
+            let answer = self.capture(&work, steps, request.clone(), ask).await;
+            if answer.is_ok() {
                 db.commit().await?;
-                Ok(answer)
+                return answer;
             }
-            Err(error) => {
-                // What failed first is what the caller has to know; a connection that can't roll back is not reused.
-                _ = db.rollback().await;
-                Err(error)
+            // What failed first is what the caller has to know; a connection that can't roll back is not reused.
+            _ = db.rollback().await;
+            if attempt == ATTEMPTS || !may_try_again(&answer) {
+                return answer;
             }
+            attempt += 1;
         }
     }
 

@@ -16,7 +16,7 @@ use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
 use super::sql::{Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
 use super::text::{Text, quote};
-use super::work::{Answer, Ask, Request, Work, refused};
+use super::work::{Answer, Ask, Request, Work, in_between, refused};
 use crate::Audit;
 use crate::db_error::{describe, is_retryable};
 use crate::registry::{Audited, Row};
@@ -237,16 +237,12 @@ impl Rewritten {
             let mut old = if self.old { Some(audited.decode(row, OLD)?) } else { None };
             let new = if self.new { Some(audited.decode(row, NEW)?) } else { None };
             if self.conflicting.is_some()
-                && !row.try_get::<bool>("", MADE)?
                 && let Some(new) = &new
             {
                 old = known.remove(&key(audited, &**new));
-                if old.is_none() {
+                if old.is_none() && !row.try_get::<bool>("", MADE)? {
                     // Somebody inserted it after the look at what is there.
-                    return Err(to_db_err(&Error::BeforeImage {
-                        resource: audited.policy.resource.clone(),
-                        reason: "another transaction inserted it in between; try again",
-                    }));
+                    return Err(in_between(audited));
                 }
             }
             images.push(Image { audited: Arc::clone(audited), old, new });
@@ -271,7 +267,16 @@ impl Pieces<'_> {
         let alias = alias(self.sql, &insert.target);
         let conflicting = match &insert.conflict {
             Conflict::None | Conflict::Nothing => None,
-            Conflict::Update { columns, .. } => Some(self.conflicting(insert, columns, &alias)?),
+            Conflict::Update { columns, assigned, .. } => {
+                let is_key = |column: &String| {
+                    self.audited.policy.fields.iter().any(|field| field.key && field.column == *column)
+                };
+                let moved = assigned.iter().map(|a| &a.column).find(|c| is_key(c) && !columns.contains(c));
+                if let Some(column) = moved {
+                    return Err(format!("its ON CONFLICT sets the key column `{column}`; leave it out"));
+                }
+                Some(self.conflicting(insert, columns, &alias)?)
+            }
             Conflict::Replace | Conflict::Abort => return Err("it isn't PostgreSQL's".into()),
         };
         let mut text = Text::new(BACKEND);
