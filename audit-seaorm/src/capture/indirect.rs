@@ -91,7 +91,7 @@ async fn reached(
     lock.lock(sea_orm::sea_query::LockType::Update);
     work.db.query_all(&lock).await?;
     let origin = Query::select().from_subquery(rows(), Alias::new(&parent.1)).to_owned();
-    cascades::before(work.db, work.catalogue, work.audit.registry(), parent, vec![origin], &change).await
+    cascades::before(work.db, work.catalogue, work.registry, parent, vec![origin], &change).await
 }
 
 fn named(sql: &str, target: &Target, backend: DbBackend) -> String {

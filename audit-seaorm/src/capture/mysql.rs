@@ -377,7 +377,7 @@ impl Look<'_> {
         if old.is_empty() || !cascades::any(self.work.catalogue, &self.facts.id, &change) {
             return Ok(Reached::default());
         }
-        let (registry, origins) = (self.work.audit.registry(), without_columns(old));
+        let (registry, origins) = (self.work.registry, without_columns(old));
         cascades::before(self.work.db, self.work.catalogue, registry, &self.facts.id, origins, &change).await
     }
 

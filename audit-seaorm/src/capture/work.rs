@@ -19,10 +19,10 @@ use super::plan::{Plan, Plans, Step};
 use super::sql::What;
 use super::transaction::{self, State};
 use super::{mysql, postgres, sqlite, whole};
-use crate::Audit;
 use crate::registry::Audited;
 use crate::scope::Scope;
 use crate::store::{is_audit_error, to_db_err};
+use crate::{Audit, Registry};
 
 /// What all clones of a connection, and its transactions, share.
 pub(super) struct Capture {
@@ -141,6 +141,7 @@ impl Over<'_> {
 #[derive(Debug)]
 pub(super) struct Work<'a> {
     pub(super) audit: &'a Audit,
+    pub(super) registry: &'a Registry,
     pub(super) catalogue: &'a Catalogue,
     pub(super) db: &'a DatabaseTransaction,
     pub(super) state: &'a State,
@@ -268,6 +269,12 @@ impl Capture {
         &self.audit
     }
 
+    /// The audit that entries are made for: another one counts within [`Audit::within`](crate::Audit::within), as in
+    /// tests that keep entries in memory. What is audited, and how, stays this connection's.
+    fn in_force(&self) -> Audit {
+        Scope::audit().unwrap_or_else(|| self.audit.clone())
+    }
+
     /// Whether a text needs nothing from capture.
     pub(super) async fn passes(&self, over: &Over<'_>, sql: &str) -> Result<bool, DbErr> {
         Ok(self.rests(over) || matches!(*self.plan(over, sql).await?, Plan::Pass))
@@ -349,7 +356,7 @@ impl Capture {
             Some(context) => Arc::clone(context),
             None => {
                 let (action, resource) = plan.steps().first().map_or(("write", ""), Step::subject);
-                self.audit.context(action, resource).map_err(|error| to_db_err(&error))?
+                self.in_force().context(action, resource).map_err(|error| to_db_err(&error))?
             }
         };
         let catalogue = self.catalogue(&over).await?;
@@ -397,7 +404,16 @@ impl Capture {
         let answer = if steps.iter().any(Step::is_upsert) && self.backend == DbBackend::Postgres {
             self.tried(&db, state, catalogue, context, steps, request, ask).await
         } else {
-            let work = Work { audit: &self.audit, catalogue, db: &db, state, context, alone: false };
+            let audit = self.in_force();
+            let work = Work {
+                audit: &audit,
+                registry: self.audit.registry(),
+                catalogue,
+                db: &db,
+                state,
+                context,
+                alone: false,
+            };
             self.capture(&work, steps, request, ask).await
         };
         // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
@@ -421,7 +437,16 @@ impl Capture {
         for _ in 1..ATTEMPTS {
             let nested = db.begin().await?;
             let context = Arc::clone(&context);
-            let work = Work { audit: &self.audit, catalogue, db: &nested, state, context, alone: false };
+            let audit = self.in_force();
+            let work = Work {
+                audit: &audit,
+                registry: self.audit.registry(),
+                catalogue,
+                db: &nested,
+                state,
+                context,
+                alone: false,
+            };
             let answer = self.capture(&work, steps, request.clone(), ask).await;
             if !may_try_again(&answer) {
                 if answer.is_ok() {
@@ -436,7 +461,16 @@ impl Capture {
             nested.rollback().await?;
             state.end_write();
         }
-        let work = Work { audit: &self.audit, catalogue, db, state, context, alone: false };
+        let audit = self.in_force();
+        let work = Work {
+            audit: &audit,
+            registry: self.audit.registry(),
+            catalogue,
+            db,
+            state,
+            context,
+            alone: false,
+        };
         self.capture(&work, steps, request, ask).await
     }
 
@@ -461,7 +495,8 @@ impl Capture {
             && let [step] = steps
         {
             let within = (&*context, &*state.id);
-            let done = postgres::at_once(pool, &self.audit, catalogue, step, &request, ask, within).await?;
+            let done =
+                postgres::at_once(pool, &self.in_force(), catalogue, step, &request, ask, within).await?;
             if let Some(answer) = done {
                 return Ok(answer);
             }
@@ -471,7 +506,16 @@ impl Capture {
             // Within a task that runs to its end, where that matters.
             let db = pool.begin_with_options(options).await?;
             let context = Arc::clone(&context);
-            let work = Work { audit: &self.audit, catalogue, db: &db, state: &state, context, alone: true };
+            let audit = self.in_force();
+            let work = Work {
+                audit: &audit,
+                registry: self.audit.registry(),
+                catalogue,
+                db: &db,
+                state: &state,
+                context,
+                alone: true,
+            };
             let answer = self.capture(&work, steps, request.clone(), ask).await;
             if answer.is_ok() {
                 db.commit().await?;
@@ -545,7 +589,16 @@ impl Capture {
         let known = self.catalogue.read().await.clone();
         if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {
             let context = Arc::clone(&unfinished.context);
-            let work = Work { audit: &self.audit, catalogue: &catalogue, db, state, context, alone: false };
+            let audit = self.in_force();
+            let work = Work {
+                audit: &audit,
+                registry: self.audit.registry(),
+                catalogue: &catalogue,
+                db,
+                state,
+                context,
+                alone: false,
+            };
             if engine.complete(&work, unfinished.entries).await.is_ok_and(|done| done) {
                 return Ok(());
             }
@@ -563,20 +616,21 @@ impl Capture {
         reason: String,
     ) -> Result<(), DbErr> {
         const ACTION: &str = "audit_suspended";
-        if !self.audit.config().enabled {
+        let audit = self.in_force();
+        if !audit.config().enabled {
             return Ok(());
         }
         let context = match context {
             Some(context) => Arc::clone(context),
-            None => self.audit.context(ACTION, "audit").map_err(|error| to_db_err(&error))?,
+            None => audit.context(ACTION, "audit").map_err(|error| to_db_err(&error))?,
         };
-        let mut entry = self.audit.entry(ACTION, Resource::new("audit"), &context);
+        let mut entry = audit.entry(ACTION, Resource::new("audit"), &context);
         entry.severity = Severity::High;
-        entry.reason = Some(self.audit.sanitizer().sanitize_text(&reason).into_owned());
+        entry.reason = Some(audit.sanitizer().sanitize_text(&reason).into_owned());
         if let Some(state) = state {
             entry.transaction_id.get_or_insert_with(|| state.id.to_string());
         }
-        self.audit.write(db, vec![entry]).await.map_err(|error| to_db_err(&error))
+        audit.write(db, vec![entry]).await.map_err(|error| to_db_err(&error))
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) async fn run(
             let rows = read(work, audited, before, values).await?;
             let origins = without_columns(finds(audited, &rows));
             drop(rows);
-            let registry = work.audit.registry();
+            let registry = work.registry;
             cascades::before(work.db, work.catalogue, registry, &facts.id, origins, change).await?
         }
         _ => Reached::default(),

@@ -379,3 +379,15 @@ db_test!(i4_a_failed_upsert_fails_the_transaction_as_without_audit, on(postgres)
     );
     assert_eq!(entries(t).await, []);
 });
+
+db_test!(s10_entries_of_the_connection_can_be_kept_in_memory, async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let (done, entries) = audit_seaorm::testing::capture(async {
+        db.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'a' AND number = 1").await
+    })
+    .await;
+    done.unwrap();
+    entries.only().assert_action("update").assert_resource("shelf", "a/1");
+    assert_eq!(crate::fixtures::entries(t).await, []);
+});
