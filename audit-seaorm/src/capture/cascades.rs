@@ -63,7 +63,7 @@ pub(super) async fn before(
     change: &Change,
 ) -> Result<Reached, DbErr> {
     let mut reached = Reached::default();
-    let mut seen: BTreeSet<(TableId, String)> = BTreeSet::new();
+    let mut seen: BTreeSet<(TableId, String, bool)> = BTreeSet::new();
     let mut open: Vec<_> =
         origins.into_iter().map(|origin| (table.clone(), origin, change.clone(), 0)).collect();
     while let Some((parent, parents, change, depth)) = open.pop() {
@@ -81,7 +81,13 @@ pub(super) async fn before(
                     let rows = read(db, audited, &action.child, &children).await?;
                     let rows: Vec<Row> = rows
                         .into_iter()
-                        .filter(|row| seen.insert((action.child.clone(), key(audited, &**row))))
+                        .filter(|row| {
+                            seen.insert((
+                                action.child.clone(),
+                                key(audited, &**row),
+                                matches!(effect, Change::Deleted),
+                            ))
+                        })
                         .collect();
                     let fresh = !rows.is_empty();
                     reached.0.push((Arc::clone(audited), rows));
@@ -138,7 +144,15 @@ async fn read(
 impl Reached {
     /// Reads the rows again, after the statement.
     pub(super) async fn after(self, db: &DatabaseTransaction, images: &mut Vec<Image>) -> Result<(), DbErr> {
+        // A row counts once, whichever ways lead to it; what the statement itself has changed is there already.
+        let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+        for image in images.iter() {
+            let row = image.old.as_ref().or(image.new.as_ref());
+            seen.extend(row.map(|row| (image.audited.policy.table.clone(), key(&image.audited, &**row))));
+        }
         for (audited, rows) in self.0 {
+            let mut rows = rows;
+            rows.retain(|row| seen.insert((audited.policy.table.clone(), key(&audited, &**row))));
             let finds = finds(&audited, &rows);
             let mut now = current(db, &audited, finds).await?;
             for old in rows {

@@ -1,6 +1,6 @@
 //! What capture has to know of the database's own description of its tables.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
@@ -19,6 +19,8 @@ pub(super) struct Catalogue {
     /// By [`ResourcePolicy::table`](crate::ResourcePolicy::table); tables that aren't there are missing.
     tables: HashMap<String, TableFacts>,
     actions: Vec<Action>,
+    /// Views of audited tables, and their partitions, children and parents, by name in lower case.
+    relatives: BTreeMap<String, String>,
     /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
     reaching: BTreeSet<String>,
 }
@@ -35,6 +37,8 @@ pub(super) struct TableFacts {
     pub(super) after_triggers: bool,
     /// Whether triggers of the user's run before or after a write, or rules rewrite it.
     pub(super) triggers: bool,
+    /// Whether a unique key of MySQL's is of the beginnings of texts.
+    pub(super) prefix_keys: bool,
     /// Whether a constraint of SQLite's deletes the rows in the way of a new one.
     pub(super) replaces: bool,
 }
@@ -122,6 +126,11 @@ impl Catalogue {
     pub(super) fn audited<'a>(&self, registry: &'a Registry, table: &TableId) -> Option<&'a Arc<Audited>> {
         let (name, _) = self.tables.iter().find(|(_, facts)| facts.id == *table)?;
         registry.tables().get(name)?.as_ref().ok()
+    }
+
+    /// The audited table whose rows are written under this name as well.
+    pub(super) fn stands_for(&self, name: &str) -> Option<&str> {
+        self.relatives.get(&name.to_lowercase()).map(String::as_str)
     }
 
     /// The table of this name that foreign keys refer to, if there is one.
@@ -212,6 +221,17 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         JOIN pg_catalog.pg_class cc ON cc.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
         JOIN pg_catalog.pg_class pc ON pc.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
         WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))";
+    const RELATIVES: &str = "\
+        WITH RECURSIVE related(wanted, oid) AS ( \
+          SELECT w.name, pg_catalog.to_regclass(w.name)::oid FROM unnest($1::text[]) AS w(name) \
+          UNION \
+          SELECT r.wanted, x.oid FROM related r CROSS JOIN LATERAL ( \
+            SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid \
+            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
+            UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
+              WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
+        SELECT r.wanted, c.relname::text AS name FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid \
+        WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
     let names: Vec<(String, &str)> = audited
         .iter()
         .map(|audited| (quoted(DbBackend::Postgres, &audited.policy.table), audited.policy.table.as_str()))
@@ -244,6 +264,13 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
         catalogue.tables.entry(table).or_default().unique.push(texts(&row, "columns")?);
     }
+    for row in db.query_all_raw(ask(RELATIVES)).await? {
+        let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
+        let name: String = row.try_get("", "name")?;
+        if !catalogue.tables.values().any(|facts| facts.id.1 == name) {
+            catalogue.relatives.insert(name.to_lowercase(), table);
+        }
+    }
     for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
     }
@@ -256,7 +283,8 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
           extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%' AS g, extra LIKE '%auto_increment%' AS a \
         FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
     const UNIQUE: &str = "\
-        SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR '\u{1f}') AS columns \
+        SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR '\u{1f}') AS columns, \
+          MAX(sub_part IS NOT NULL) AS prefix \
         FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND non_unique = 0 GROUP BY index_name";
     const TRIGGERS: &str = "\
         SELECT action_timing AS timing FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";
@@ -271,6 +299,8 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
           OR r.update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT')) AND k.table_schema NOT IN ('mysql', 'sys') \
         GROUP BY k.constraint_schema, k.constraint_name, k.table_name, k.table_schema, k.referenced_table_schema, \
           k.referenced_table_name, r.delete_rule, r.update_rule";
+    const VIEWS: &str =
+        "SELECT table_name AS name FROM information_schema.views WHERE view_definition LIKE ?";
     let backend = DbBackend::MySql;
     let mut catalogue = Catalogue::default();
     for audited in audited {
@@ -299,10 +329,17 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
         let id = [Value::from(facts.id.0.clone()), Value::from(facts.id.1.clone())];
         for row in db.query_all_raw(Statement::from_sql_and_values(backend, UNIQUE, id.clone())).await? {
             facts.unique.push(texts(&row, "columns")?);
+            facts.prefix_keys |= row.try_get::<i64>("", "prefix")? != 0;
         }
         for row in db.query_all_raw(Statement::from_sql_and_values(backend, TRIGGERS, id)).await? {
             facts.triggers = true;
             facts.after_triggers |= row.try_get::<String>("", "timing")? == "AFTER";
+        }
+        let pattern = format!("%`{}`%", facts.id.1.replace('%', "\\%").replace('_', "\\_"));
+        let views = Statement::from_sql_and_values(backend, VIEWS, [Value::from(pattern)]);
+        for row in db.query_all_raw(views).await? {
+            let name: String = row.try_get("", "name")?;
+            catalogue.relatives.insert(name.to_lowercase(), audited.policy.table.clone());
         }
         catalogue.tables.insert(audited.policy.table.clone(), facts);
     }

@@ -3,12 +3,28 @@
 use sea_orm::sea_query::{Alias, Expr, Query};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
+use std::sync::Arc;
+
 use super::cascades::{self, Change, Reached};
+use super::catalogue::{Catalogue, TableFacts};
 use super::images::entries;
 use super::plan::Step;
-use super::sql::{Target, What};
+use super::sql::{Conflict, Target, What};
 use super::text::{Text, quote};
 use super::work::{Answer, Ask, Request, Work, refused, send};
+use crate::registry::Audited;
+
+/// What is audited in the table that a statement names, and what the catalogue says of it. `None` if it is another one:
+/// a table of the same name in another schema, or one that isn't there.
+pub(super) fn known<'a>(
+    catalogue: &'a Catalogue,
+    step: &'a Step,
+) -> Option<(&'a Arc<Audited>, &'a TableFacts)> {
+    let audited = step.target()?;
+    let facts = catalogue.table(audited)?;
+    let named = step.schema().is_none_or(|schema| schema.eq_ignore_ascii_case(&facts.id.0));
+    named.then_some((audited, facts))
+}
 
 /// Runs the statement unchanged, and records what it changed by foreign keys.
 pub(super) async fn run(
@@ -21,6 +37,10 @@ pub(super) async fn run(
     let reached = reached(work, step, sql, request.values()).await?;
     work.state.begin_write(&work.context);
     let answer = send(work.db, request, ask).await.inspect_err(|_| work.state.end_write())?;
+    if let Some(audited) = step.target().filter(|audited| work.catalogue.table(audited).is_none()) {
+        // The catalogue has no such table, and yet it could be written. It must not be committed.
+        return Err(refused(&audited.policy.table, "the database's catalogue doesn't show it as a table"));
+    }
     let mut images = Vec::new();
     reached.after(work.db, &mut images).await?;
     let entries = entries(work, &images);
@@ -56,6 +76,22 @@ async fn reached(
                 update.with.is_some(),
                 Change::Updated(assigned),
             )
+        }
+        What::Insert(insert) => {
+            let change = match &insert.conflict {
+                Conflict::Replace => Change::Deleted,
+                Conflict::Update { assigned, .. } => {
+                    Change::Updated(assigned.iter().map(|assignment| assignment.column.clone()).collect())
+                }
+                _ => return Ok(Reached::default()),
+            };
+            let parent = work.catalogue.parent(&insert.target.name);
+            return match parent.filter(|parent| cascades::any(work.catalogue, parent, &change)) {
+                None => Ok(Reached::default()),
+                Some(parent) => {
+                    Err(refused(&parent.1, "its foreign keys reach an audited table, and it replaces rows"))
+                }
+            };
         }
         _ => return Ok(Reached::default()),
     };

@@ -30,9 +30,7 @@ pub(super) async fn run(
     request: Request<'_>,
     ask: Ask,
 ) -> Result<Answer, DbErr> {
-    let Some((audited, facts)) =
-        step.target().and_then(|audited| Some((audited, work.catalogue.table(audited)?)))
-    else {
+    let Some((audited, facts)) = super::indirect::known(work.catalogue, step) else {
         return super::indirect::run(work, step, sql, request, ask).await;
     };
     let look = Look { work, step, sql, audited, facts, values: request.values().to_vec() };
@@ -59,12 +57,20 @@ impl Look<'_> {
         if update.from.is_some() || update.with.is_some() {
             return Err(self.refused("it changes the rows of a join"));
         }
+        if update.or != Conflict::None {
+            return Err(self.refused("IGNORE leaves out rows without saying which"));
+        }
+        self.check_condition(update.condition.as_ref(), update.tail.as_ref())?;
         let alias = self.alias(&update.target);
         let assigned: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let rekeyed = self.rekeyed(update);
         let mut text = self.select(&alias);
         for (at, (_, value)) in rekeyed.iter().enumerate() {
             let Some(value) = value else { return Err(self.refused("it sets its key to a row of values")) };
+            if update.assigned.len() > 1 && self.plain(value) == Plain::Computed {
+                // Assignments are made from left to right, and each sees those before it.
+                return Err(self.refused("it computes its key along with other columns; pass the new key"));
+            }
             text.push(", CAST(")
                 .piece(self.sql, &self.step.parsed, value)
                 .push(&format!(" AS CHAR) AS audit_k{at}"));
@@ -107,6 +113,10 @@ impl Look<'_> {
         if delete.using.is_some() || delete.with.is_some() {
             return Err(self.refused("it deletes the rows of a join"));
         }
+        if delete.or != Conflict::None {
+            return Err(self.refused("IGNORE leaves out rows without saying which"));
+        }
+        self.check_condition(delete.condition.as_ref(), delete.tail.as_ref())?;
         let alias = self.alias(&delete.target);
         let mut text = self.select(&alias);
         text.push(" FROM ").push(&self.table(&delete.target));
@@ -116,6 +126,11 @@ impl Look<'_> {
 
         self.work.state.begin_write(&self.work.context);
         let answer = self.send(request, ask).await?;
+        // Rows that foreign keys to the table itself have deleted before don't count as affected.
+        let fewer = !cascades::any(self.work.catalogue, &self.facts.id, &Change::Deleted);
+        if matches!(&answer, Answer::Executed(result) if fewer && result.rows_affected() < old.len() as u64) {
+            return Err(self.in_between());
+        }
         self.check(&answer, old.len())?;
         let images = old
             .into_iter()
@@ -126,6 +141,27 @@ impl Look<'_> {
     }
 
     async fn insert(&self, insert: &Insert, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        if let Conflict::Update { assigned, .. } = &insert.conflict {
+            let change = Change::Updated(assigned.iter().map(|a| a.column.clone()).collect());
+            if cascades::any(self.work.catalogue, &self.facts.id, &change) {
+                return Err(
+                    self.refused("it may change a column that foreign keys follow; UPDATE it instead")
+                );
+            }
+            let moved = assigned.iter().find(|a| {
+                let text = a.value.clone().and_then(|value| self.sql.get(value)).unwrap_or_default();
+                let itself = text.trim().trim_matches('`').eq_ignore_ascii_case(&a.column);
+                !itself && self.keys().any(|column| column.eq_ignore_ascii_case(&a.column))
+            });
+            if let Some(assignment) = moved {
+                return Err(
+                    self.refused(&format!("it sets the key column `{}`; leave it out", assignment.column))
+                );
+            }
+        }
+        if self.facts.prefix_keys && !matches!(insert.conflict, Conflict::None) {
+            return Err(self.refused("a unique key of the table is of the beginnings of texts only"));
+        }
         let sought = self.sought(insert)?;
         // What is there already under one of the keys: only an upsert can meet it without an error.
         let before = match (&insert.conflict, &sought) {
@@ -143,6 +179,15 @@ impl Look<'_> {
             Sought::Keys(condition) => self.rows(condition).await?,
             Sought::Numbered => self.numbered(insert, &answer).await?,
         };
+        let proposed = match &insert.source {
+            Source::Values(rows) => rows.len(),
+            Source::Default => 1,
+            Source::Query(_) => 0,
+        };
+        if after.len() < proposed {
+            let reason = "not all of its rows are found under the keys that it gives: the column or a trigger changes them";
+            return Err(self.refused(reason));
+        }
         let mut now: HashMap<String, Row> =
             after.into_iter().map(|row| (key(self.audited, &*row), row)).collect();
         // Rows whose keys an upsert has changed.
@@ -163,6 +208,32 @@ impl Look<'_> {
         }));
         self.record(images, replaced).await?;
         Ok(answer)
+    }
+
+    /// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
+    /// be asked for before.
+    fn check_condition(
+        &self,
+        condition: Option<&Range<usize>>,
+        tail: Option<&Range<usize>>,
+    ) -> Result<(), DbErr> {
+        const VARYING: [&str; 8] =
+            ["rand", "uuid", "uuid_short", "sleep", "random_bytes", "nextval", "get_lock", "sys_guid"];
+        let functions = &self.step.parsed.functions;
+        if functions.iter().any(|name| VARYING.contains(&name.rsplit('.').next().unwrap_or(name))) {
+            return Err(self.refused("a function in it says something else each time"));
+        }
+        for range in [condition, tail].into_iter().flatten() {
+            let text = self.sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
+            if text.contains('@') {
+                return Err(self.refused("its condition has a variable; pass the value"));
+            }
+            if !self.work.alone && text.contains("select") {
+                let reason = "a sub-select in its condition may see an older state than the statement itself; ask for the keys first, with a lock, or run it without a transaction";
+                return Err(self.refused(reason));
+            }
+        }
+        Ok(())
     }
 
     /// How the rows of an INSERT will be found.
@@ -204,6 +275,9 @@ impl Look<'_> {
                     match value {
                         Some(Some(value)) => match self.plain(value) {
                             Plain::Value => parts.push((column, Some(value.clone()))),
+                            Plain::Default if is_key && !self.is_numbered(column) => {
+                                return Err(self.unknown_key());
+                            }
                             Plain::Default if !self.is_numbered(column) => parts.push((column, None)),
                             Plain::Null | Plain::Default => break,
                             Plain::Zero if self.is_numbered(column) => break,
@@ -216,6 +290,7 @@ impl Look<'_> {
                         },
                         Some(None) => return Err(self.refused("its rows have different lengths")),
                         None if self.is_numbered(column) => break,
+                        None if is_key => return Err(self.unknown_key()),
                         None => parts.push((column, None)),
                     }
                 }
@@ -267,7 +342,9 @@ impl Look<'_> {
         if let Some(param) = self.step.parsed.params.iter().find(|param| param.range == *range) {
             return match self.values.get(param.index) {
                 Some(value) if is_null(value) => Plain::Null,
-                Some(Value::Int(Some(0)) | Value::BigInt(Some(0)) | Value::Unsigned(Some(0))) => Plain::Zero,
+                Some(Value::String(Some(text))) if text.trim().parse::<f64>() == Ok(0.0) => Plain::Zero,
+                Some(Value::String(_) | Value::Bytes(_) | Value::Uuid(_)) => Plain::Value,
+                Some(value) if is_zero(value) => Plain::Zero,
                 _ => Plain::Value,
             };
         }
@@ -275,7 +352,7 @@ impl Look<'_> {
         match text {
             _ if text.eq_ignore_ascii_case("null") => Plain::Null,
             _ if text.eq_ignore_ascii_case("default") => Plain::Default,
-            "0" => Plain::Zero,
+            _ if text.trim_matches('\'').trim().parse::<f64>() == Ok(0.0) => Plain::Zero,
             _ if quoted || text.parse::<f64>().is_ok() => Plain::Value,
             _ if text.len() > 2 && text[..2].eq_ignore_ascii_case("x'") => Plain::Value,
             _ => Plain::Computed,
@@ -383,6 +460,8 @@ impl Look<'_> {
 
     /// Sends the user's statement. If it fails nothing of it has happened.
     async fn send(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
+        // All rows, also where one is asked for: their number says how many there are.
+        let ask = if ask == Ask::One { Ask::All } else { ask };
         send(self.work.db, request, ask).await.inspect_err(|_| self.work.state.end_write())
     }
 
@@ -477,4 +556,22 @@ enum Plain {
 
 fn is_null(value: &Value) -> bool {
     *value == value.as_null()
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::TinyInt(Some(n)) => *n == 0,
+        Value::SmallInt(Some(n)) => *n == 0,
+        Value::Int(Some(n)) => *n == 0,
+        Value::BigInt(Some(n)) => *n == 0,
+        Value::TinyUnsigned(Some(n)) => *n == 0,
+        Value::SmallUnsigned(Some(n)) => *n == 0,
+        Value::Unsigned(Some(n)) => *n == 0,
+        Value::BigUnsigned(Some(n)) => *n == 0,
+        Value::Float(Some(n)) => *n == 0.0,
+        Value::Double(Some(n)) => *n == 0.0,
+        Value::Bool(Some(truth)) => !truth,
+        Value::Decimal(Some(n)) => n.is_zero(),
+        _ => false,
+    }
 }

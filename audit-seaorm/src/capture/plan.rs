@@ -64,6 +64,11 @@ impl Step {
         self.target.as_ref()
     }
 
+    /// The schema that it names for that table.
+    pub(super) fn schema(&self) -> Option<&str> {
+        target_of(&self.parsed)?.schema.as_deref()
+    }
+
     /// The audited tables that a statement changes as a whole.
     pub(super) fn others(&self) -> &[Arc<Audited>] {
         &self.others
@@ -72,6 +77,15 @@ impl Step {
     /// Whether it changes rows that are in the way of new ones.
     pub(super) fn is_upsert(&self) -> bool {
         matches!(&self.parsed.what, What::Insert(insert) if matches!(insert.conflict, Conflict::Update { .. }))
+    }
+
+    /// Whether it deletes rows that are in the way of new ones.
+    pub(super) fn replaces(&self) -> bool {
+        match &self.parsed.what {
+            What::Insert(insert) => insert.conflict == Conflict::Replace,
+            What::Update(update) => update.or == Conflict::Replace,
+            _ => false,
+        }
     }
 
     /// Whether rows may change by it.
@@ -148,6 +162,27 @@ impl Plans {
         Ok(Plan::Capture(steps))
     }
 
+    /// Whether a text that only reads may be more than it seems.
+    pub(super) fn doubt(&self, sql: &str, script: &Script) -> Option<String> {
+        let text = sql.to_lowercase();
+        let sets = script.statements.iter().flat_map(|parsed| &parsed.functions);
+        if sets.clone().any(|name| name.ends_with("set_config"))
+            && (text.contains('$') || CHANGES_MEANING.iter().any(|name| text.contains(name)))
+        {
+            return Some(
+                "settings can change what statements mean; name the setting, and none that capture relies on"
+                    .into(),
+            );
+        }
+        if script.depends_on_sql_mode && self.tables.names().any(|name| text.contains(name.as_str())) {
+            return Some(
+                "what a backslash or a double quote means in this text depends on the server's settings; pass values as parameters"
+                    .into(),
+            );
+        }
+        None
+    }
+
     fn step(&self, parsed: Parsed, catalogue: &Catalogue) -> Result<Step, String> {
         let sqlite = self.backend == DbBackend::Sqlite;
         let mut step =
@@ -161,10 +196,21 @@ impl Plans {
             }
             What::Insert(_) | What::Update(_) | What::Delete(_) => {
                 let Some(name) = target_of(&step.parsed) else { return Ok(step) };
+                if name.name == "pg_settings" {
+                    return Err("settings can change what statements mean; use SET".into());
+                }
+                if let Some(table) = catalogue.stands_for(&name.name) {
+                    return Err(format!(
+                        "`{}` is a view, a partition or a relative of `{table}`, which is audited; write to that table",
+                        name.name
+                    ));
+                }
                 let target = self.audited(name)?.cloned();
                 // Only deletes and updates reach other tables by foreign keys; on SQLite, triggers count as well.
                 let removes = match &step.parsed.what {
-                    What::Insert(insert) => sqlite || matches!(insert.conflict, Conflict::Replace),
+                    What::Insert(insert) => {
+                        sqlite || matches!(insert.conflict, Conflict::Replace | Conflict::Update { .. })
+                    }
                     _ => true,
                 };
                 let wanted = target.as_ref().is_some_and(|target| is_wanted(&step.parsed.what, target));
@@ -176,6 +222,11 @@ impl Plans {
                     step.others.extend(self.audited(name)?.cloned());
                 }
                 step.captured = !step.others.is_empty();
+            }
+            What::Other { reason, .. } if reason.contains("TRUNCATE") && !self.tables.0.is_empty() => {
+                return Err(format!(
+                    "tables are audited, and this statement may empty them unseen: {reason}"
+                ));
             }
             // SQLite's triggers see what it does, whatever it is.
             What::Other { words, .. } if sqlite => {

@@ -116,10 +116,10 @@ impl Engine {
                 Ok(answer)
             }
             Err(error) => {
-                work.state.end_write();
-                if !work.alone {
-                    // The statement's images are gone with it. If this fails as well, the transaction is lost anyway.
-                    _ = work.db.execute_unprepared(DISARM).await;
+                // The failed statement's images are gone with it; those of what it kept (OR FAIL), or of statements
+                // before it in the same text, are not. If this fails as well, the transaction can't be committed.
+                if work.alone || self.record(work, steps).await.is_ok() {
+                    work.state.end_write();
                 }
                 Err(error)
             }
@@ -237,13 +237,23 @@ impl Engine {
         _ = work.db.execute_unprepared(&format!("DELETE FROM {table} WHERE 0")).await;
     }
 
-    async fn install(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        let query = |sql: &str| Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
+    /// Takes the triggers away from a connection.
+    pub(super) async fn uninstall(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
         let mut script = String::new();
-        for row in db.query_all_raw(query(INSTALLED)).await? {
+        for row in db.query_all_raw(Statement::from_string(sea_orm::DbBackend::Sqlite, INSTALLED)).await? {
             let (name, kind): (String, String) = (row.try_get("", "name")?, row.try_get("", "type")?);
             _ = writeln!(script, "DROP {kind} IF EXISTS temp.{};", quote(&name));
         }
+        if script.is_empty() {
+            return Ok(());
+        }
+        db.execute_unprepared(&script).await.map(|_| ())
+    }
+
+    async fn install(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        self.uninstall(db).await?;
+        let query = |sql: &str| Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
+        let mut script = String::new();
         let mut present = BTreeSet::new();
         let tables =
             "SELECT lower(schema) AS schema, lower(name) AS name FROM pragma_table_list WHERE type = 'table'";

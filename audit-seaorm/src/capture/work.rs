@@ -290,11 +290,27 @@ impl Capture {
         }
         let script = super::sql::read(sql, self.backend);
         let harmless = |what: &What| matches!(what, What::Read | What::Transaction | What::Upkeep);
+        if let Some(doubt) = self.plans.doubt(sql, &script) {
+            return Ok(self.plans.keep(sql, Plan::Refuse(doubt)));
+        }
         if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
             return Ok(self.plans.keep(sql, Plan::Pass));
         }
         let catalogue = self.catalogue(over).await?;
-        Ok(self.plans.make(sql, script, &catalogue))
+        let plan = self.plans.make(sql, script.clone(), &catalogue);
+        let missing = |step: &Step| step.target().is_some_and(|audited| catalogue.table(audited).is_none());
+        if !plan.steps().iter().any(missing) {
+            return Ok(plan);
+        }
+        // The table may have been made since.
+        self.forget().await;
+        let catalogue = self.catalogue(over).await?;
+        let plan = self.plans.make(sql, script, &catalogue);
+        if plan.steps().iter().any(|step| step.target().is_some_and(|a| catalogue.table(a).is_none())) {
+            // Nor must it be remembered that it isn't there.
+            self.forget().await;
+        }
+        Ok(plan)
     }
 
     /// What is known of the database; read when a write comes by for the first time.
@@ -360,8 +376,10 @@ impl Capture {
             }
         };
         let catalogue = self.catalogue(&over).await?;
+        // Not to be left half-way: see `begin`; and on SQLite a setting of the connection has to be put back.
+        let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(Step::replaces);
         let answer = match over {
-            Over::Transaction(db, state) if self.backend == DbBackend::MySql => {
+            Over::Transaction(db, state) if shielded => {
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
                 let (plan, request) = (Arc::clone(&plan), request.into_owned());
                 to_the_end(async move {
@@ -373,7 +391,7 @@ impl Capture {
                 let over = (Arc::clone(db), &**state);
                 self.within(over, &catalogue, context, plan.steps(), request, ask).await
             }
-            Over::Pool(db) if self.backend == DbBackend::MySql => {
+            Over::Pool(db) if shielded => {
                 let (capture, db, plan) = (Arc::clone(self), db.clone(), Arc::clone(&plan));
                 let request = request.into_owned();
                 to_the_end(async move {
@@ -386,7 +404,11 @@ impl Capture {
         if plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_))) {
             self.forget().await;
         }
-        answer
+        // What capture asks before the statement fails as a query; the statement would have failed as itself.
+        match (ask, answer) {
+            (Ask::Execute, Err(DbErr::Query(cause))) => Err(DbErr::Exec(cause)),
+            (_, answer) => answer,
+        }
     }
 
     /// Runs a statement in the user's transaction.
@@ -567,6 +589,10 @@ impl Capture {
         ask: Ask,
     ) -> Result<Answer, DbErr> {
         if let What::Truncate(_) | What::Define(_) = step.parsed.what {
+            if let Some(engine) = &self.sqlite {
+                // A trigger that names a column is in the way of dropping it. They come back with the next write.
+                engine.uninstall(work.db).await?;
+            }
             return whole::run(work, step, request, ask).await;
         }
         if !step.is_write() {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use std::collections::BTreeSet;
+
 use audit_core::{AuditContext, Error, FailurePolicy};
 use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
@@ -14,7 +16,7 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::{Catalogue, TableFacts};
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
-use super::sql::{Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
+use super::sql::{Assignment, Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
 use super::text::{Text, quote};
 use super::work::{Answer, Ask, Request, Work, in_between, refused};
 use crate::Audit;
@@ -43,10 +45,7 @@ pub(super) async fn at_once<C: ConnectionTrait>(
     ask: Ask,
     (context, transaction): (&AuditContext, &str),
 ) -> Result<Option<Answer>, DbErr> {
-    let Some((audited, facts)) = step.target().and_then(|audited| Some((audited, catalogue.table(audited)?)))
-    else {
-        return Ok(None);
-    };
+    let Some((audited, facts)) = super::indirect::known(catalogue, step) else { return Ok(None) };
     let Ok(rewritten) = Rewritten::of(step, request.sql(), audited, facts, catalogue) else {
         return Ok(None);
     };
@@ -76,7 +75,7 @@ pub(super) async fn at_once<C: ConnectionTrait>(
 
 /// Whose failure it is: an error of the entries' part names the table of the entries.
 fn store_failure(error: DbErr, audited: &Audited, action: &str) -> DbErr {
-    if !error.to_string().contains("audit_log") {
+    if !error.to_string().contains("\"audit_log\"") {
         return error;
     }
     to_db_err(&Error::Store {
@@ -102,22 +101,27 @@ pub(super) async fn run(
             return Ok(answer);
         }
     }
-    let Some((audited, facts)) =
-        step.target().and_then(|audited| Some((audited, work.catalogue.table(audited)?)))
-    else {
+    let Some((audited, facts)) = super::indirect::known(work.catalogue, step) else {
         return super::indirect::run(work, step, sql, request, ask).await;
     };
     let values = request.values();
     let rewritten = Rewritten::of(step, sql, audited, facts, work.catalogue)
         .map_err(|reason| refused(&audited.policy.table, reason))?;
+    let mut locked = None;
     let reached = match (&rewritten.before, &rewritten.change) {
         (Some(before), Some(change)) if cascades::any(work.catalogue, &facts.id, change) => {
             // Locked and read by itself, before anything happens.
             let rows = read(work, audited, before, values).await?;
+            locked = Some(rows.iter().map(|row| key(audited, &**row)).collect::<BTreeSet<_>>());
             let origins = without_columns(finds(audited, &rows));
             drop(rows);
             let registry = work.registry;
             cascades::before(work.db, work.catalogue, registry, &facts.id, origins, change).await?
+        }
+        (None, Some(change)) if cascades::any(work.catalogue, &facts.id, change) => {
+            let reason =
+                "foreign keys reach further rows, and which rows it changes can't be asked for before";
+            return Err(refused(&audited.policy.table, reason));
         }
         _ => Reached::default(),
     };
@@ -139,8 +143,14 @@ pub(super) async fn run(
         }
     };
     let mut images = rewritten.images(audited, &rows, known)?;
-    if facts.after_triggers {
-        // Triggers have run since the rows were returned.
+    let changed = |image: &Image| image.old.as_ref().map(|row| key(audited, &**row));
+    if let Some(locked) = &locked
+        && images.iter().filter_map(changed).any(|key| !locked.contains(&key))
+    {
+        return Err(in_between(audited));
+    }
+    // Triggers, or foreign keys to the table itself, have changed rows since they were returned.
+    if facts.after_triggers || locked.is_some() {
         let finds = finds(audited, images.iter().filter_map(|image| image.new.as_ref()));
         let mut now = current(work.db, audited, finds).await?;
         for image in &mut images {
@@ -271,9 +281,19 @@ impl Pieces<'_> {
                 let is_key = |column: &String| {
                     self.audited.policy.fields.iter().any(|field| field.key && field.column == *column)
                 };
-                let moved = assigned.iter().map(|a| &a.column).find(|c| is_key(c) && !columns.contains(c));
-                if let Some(column) = moved {
-                    return Err(format!("its ON CONFLICT sets the key column `{column}`; leave it out"));
+                // `SET id = excluded.id`, where `id` is what the conflict is about, changes nothing.
+                let itself = |assignment: &Assignment| {
+                    let text =
+                        assignment.value.clone().and_then(|value| self.sql.get(value)).unwrap_or_default();
+                    let text = text.replace('"', "").to_lowercase();
+                    columns.contains(&assignment.column)
+                        && text.trim() == format!("excluded.{}", assignment.column.to_lowercase())
+                };
+                if let Some(moved) = assigned.iter().find(|a| is_key(&a.column) && !itself(a)) {
+                    return Err(format!(
+                        "its ON CONFLICT sets the key column `{}`; leave it out",
+                        moved.column
+                    ));
                 }
                 Some(self.conflicting(insert, columns, &alias)?)
             }
@@ -289,7 +309,13 @@ impl Pieces<'_> {
         let items = self.items(insert.returning.as_ref(), &insert.target)?;
         self.finish(&mut text, &items, [false, true], conflicting.is_some());
         let one_trip = if conflicting.is_none() { OneTrip::insert(self, insert) } else { None };
-        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change: None, conflicting })
+        let change = match &insert.conflict {
+            Conflict::Update { assigned, .. } => {
+                Some(Change::Updated(assigned.iter().map(|assignment| assignment.column.clone()).collect()))
+            }
+            _ => None,
+        };
+        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change, conflicting })
     }
 
     fn update(self, update: &Update) -> Result<Rewritten, String> {
@@ -440,6 +466,12 @@ impl Pieces<'_> {
                     text.push(if at == 0 { "(" } else { ") OR (" });
                     for (at, (name, position)) in columns.iter().zip(&positions).enumerate() {
                         let value = row.get(*position).ok_or("its rows have different lengths")?;
+                        let given = self.sql.get(value.clone()).unwrap_or_default();
+                        if given.trim().eq_ignore_ascii_case("default") {
+                            return Err(format!(
+                                "its key column `{name}` is given as DEFAULT; pass the value"
+                            ));
+                        }
                         text.push(if at == 0 { "" } else { " AND " }).push(&column(name)).push(" = ");
                         text.piece(self.sql, parsed, value);
                     }
@@ -490,6 +522,11 @@ impl Pieces<'_> {
 
     /// What the user's RETURNING asks for: expressions with the names of their columns.
     fn items(self, returning: Option<&Returning>, target: &Target) -> Result<Vec<Item>, String> {
+        let joined = match &self.step.parsed.what {
+            What::Update(update) => update.from.is_some(),
+            What::Delete(delete) => delete.using.is_some(),
+            _ => false,
+        };
         let mut items = Vec::new();
         let alias = alias(self.sql, target);
         for item in returning.iter().flat_map(|returning| &returning.items) {
@@ -498,12 +535,13 @@ impl Pieces<'_> {
                     items.push(Item { source: ItemSource::Piece(item.text.clone()), name: name.clone() });
                     continue;
                 }
-                Output::All => true,
+                // It would have the columns of the other tables as well.
+                Output::All => !joined,
                 Output::AllOf(of) => quote(BACKEND, of) == alias || *of == alias,
                 Output::Unknown => false,
             };
             if !all {
-                return Err("its RETURNING has a column without a name; name it by AS".into());
+                return Err("its RETURNING has columns whose names aren't known here; list them, and name expressions by AS".into());
             }
             for column in &self.facts.columns {
                 let source = ItemSource::Text(format!("{alias}.{}", quote(BACKEND, &column.name)));

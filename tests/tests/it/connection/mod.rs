@@ -5,6 +5,7 @@ mod cascades;
 mod cost;
 mod differential;
 mod fire;
+mod hostile;
 mod peers;
 mod raw;
 mod transparent;
