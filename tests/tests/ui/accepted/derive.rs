@@ -62,6 +62,7 @@ fn c1_every_option_of_the_derive_is_described() {
                 tracking: Tracking::Include,
                 rename: Some("iban"),
                 classification: Some(Classification::Restricted),
+                transformed: true,
                 ..FieldSpec::new("reference")
             },
             FieldSpec { tracking: Tracking::Mask, sensitive: Some(true), ..FieldSpec::new("pin") },
