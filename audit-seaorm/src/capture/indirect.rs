@@ -1,16 +1,16 @@
 //! Statements on tables that aren't audited, whose foreign keys reach tables that are.
 
-use sea_orm::sea_query::{Alias, Expr, Query};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
-
 use std::sync::Arc;
+
+use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::cascades::{self, Change, Reached};
 use super::catalogue::{Catalogue, TableFacts};
 use super::images::entries;
 use super::plan::Step;
-use super::sql::{Conflict, Target, What};
-use super::text::{Text, quote};
+use super::sql::{Conflict, What};
+use super::text::{Text, alias, table};
 use super::work::{Answer, Ask, Request, Work, refused, send};
 use crate::registry::Audited;
 
@@ -106,12 +106,8 @@ async fn reached(
         ));
     }
     let backend = ConnectionTrait::get_database_backend(work.db);
-    let alias = match &target.alias {
-        Some(alias) => sql.get(alias.clone()).unwrap_or_default().to_owned(),
-        None => quote(backend, &target.name.name),
-    };
     let mut text = Text::new(backend);
-    text.push(&alias).push(".* FROM ").push(&named(sql, target, backend));
+    text.push(&alias(backend, sql, target)).push(".* FROM ").push(&table(backend, sql, target));
     if let Some(condition) = condition {
         text.push(" WHERE ").piece(sql, parsed, condition);
     }
@@ -128,13 +124,4 @@ async fn reached(
     work.db.query_all(&lock).await?;
     let origin = Query::select().from_subquery(rows(), Alias::new(&parent.1)).to_owned();
     cascades::before(work.db, work.catalogue, work.registry, parent, vec![origin], &change).await
-}
-
-fn named(sql: &str, target: &Target, backend: DbBackend) -> String {
-    let only = if target.only && backend == DbBackend::Postgres { "ONLY " } else { "" };
-    let name = sql.get(target.text.clone()).unwrap_or_default();
-    match &target.alias {
-        Some(alias) => format!("{only}{name} AS {}", sql.get(alias.clone()).unwrap_or_default()),
-        None => format!("{only}{name}"),
-    }
 }

@@ -15,8 +15,8 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::{TableFacts, quoted};
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
-use super::sql::{Conflict, Delete, Insert, Source, Target, Update, What};
-use super::text::{Text, quote};
+use super::sql::{Conflict, Delete, Insert, Source, Update, What};
+use super::text::{Text, alias, quote, table};
 use super::work::{Answer, Ask, Request, Work, send};
 use crate::registry::{Audited, Row};
 
@@ -61,7 +61,7 @@ impl Look<'_> {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
         self.check_condition(update.condition.as_ref(), update.tail.as_ref())?;
-        let alias = self.alias(&update.target);
+        let alias = alias(BACKEND, self.sql, &update.target);
         let assigned: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let rekeyed = self.rekeyed(update);
         let mut text = self.select(&alias);
@@ -75,7 +75,7 @@ impl Look<'_> {
                 .piece(self.sql, &self.step.parsed, value)
                 .push(&format!(" AS CHAR) AS audit_k{at}"));
         }
-        text.push(" FROM ").push(&self.table(&update.target));
+        text.push(" FROM ").push(&table(BACKEND, self.sql, &update.target));
         self.restrict(&mut text, update.condition.as_ref(), update.tail.as_ref());
         let found = self.work.db.query_all_raw(text.with(&self.values, &[])).await?;
         let mut old = Vec::with_capacity(found.len());
@@ -117,9 +117,9 @@ impl Look<'_> {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
         self.check_condition(delete.condition.as_ref(), delete.tail.as_ref())?;
-        let alias = self.alias(&delete.target);
+        let alias = alias(BACKEND, self.sql, &delete.target);
         let mut text = self.select(&alias);
-        text.push(" FROM ").push(&self.table(&delete.target));
+        text.push(" FROM ").push(&table(BACKEND, self.sql, &delete.target));
         self.restrict(&mut text, delete.condition.as_ref(), delete.tail.as_ref());
         let old = self.rows(&text).await?;
         let reached = self.reached(finds(self.audited, &old), Change::Deleted).await?;
@@ -513,21 +513,6 @@ impl Look<'_> {
             text.push(" ").piece(self.sql, &self.step.parsed, tail);
         }
         text.push(" FOR UPDATE");
-    }
-
-    fn table(&self, target: &Target) -> String {
-        let name = self.sql.get(target.text.clone()).unwrap_or_default();
-        match &target.alias {
-            Some(alias) => format!("{name} AS {}", self.sql.get(alias.clone()).unwrap_or_default()),
-            None => name.to_owned(),
-        }
-    }
-
-    fn alias(&self, target: &Target) -> String {
-        match &target.alias {
-            Some(alias) => self.sql.get(alias.clone()).unwrap_or_default().to_owned(),
-            None => quote(BACKEND, &target.name.name),
-        }
     }
 
     fn refused(&self, reason: &str) -> DbErr {

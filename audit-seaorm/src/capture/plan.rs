@@ -167,7 +167,7 @@ impl Plans {
         let text = sql.to_lowercase();
         let sets = script.statements.iter().flat_map(|parsed| &parsed.functions);
         if sets.clone().any(|name| name.ends_with("set_config"))
-            && (text.contains('$') || CHANGES_MEANING.iter().any(|name| text.contains(name)))
+            && (sets_unnamed(&text) || CHANGES_MEANING.iter().any(|name| text.contains(name)))
         {
             return Some(
                 "settings can change what statements mean; name the setting, and none that capture relies on"
@@ -258,6 +258,16 @@ impl Plans {
     fn audited(&self, name: &TableName) -> Result<Option<&Arc<Audited>>, String> {
         self.tables.get(name).map(|audited| audited.as_ref().map_err(Clone::clone)).transpose()
     }
+}
+
+/// Whether a call of `set_config` in a text in lower case doesn't name its setting by a plain literal.
+fn sets_unnamed(text: &str) -> bool {
+    text.split("set_config").skip(1).any(|rest| {
+        let name =
+            rest.trim_start_matches(['"', ' ', '\t', '\n', '\r']).strip_prefix('(').map(str::trim_start);
+        let after = name.and_then(|name| name.strip_prefix('\'')).and_then(|name| name.split_once('\''));
+        !after.is_some_and(|(_, after)| after.trim_start().starts_with(','))
+    })
 }
 
 /// Settings that change how a text is read, or switch off what capture stands on.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use sea_orm::{DbBackend, Statement, Value};
 
-use super::sql::Parsed;
+use super::sql::{Parsed, Target};
 
 /// A statement's text, with the places of its values in those of the statement that it was made of.
 ///
@@ -92,5 +92,23 @@ pub(super) fn quote(backend: DbBackend, name: &str) -> String {
         format!("`{}`", name.replace('`', "``"))
     } else {
         format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// The table that a statement writes, as the statement names it, with its alias.
+pub(super) fn table(backend: DbBackend, sql: &str, target: &Target) -> String {
+    let only = if target.only && backend == DbBackend::Postgres { "ONLY " } else { "" };
+    let name = sql.get(target.text.clone()).unwrap_or_default();
+    match &target.alias {
+        Some(alias) => format!("{only}{name} AS {}", sql.get(alias.clone()).unwrap_or_default()),
+        None => format!("{only}{name}"),
+    }
+}
+
+/// What that table's columns are qualified by in the statement.
+pub(super) fn alias(backend: DbBackend, sql: &str, target: &Target) -> String {
+    match &target.alias {
+        Some(alias) => sql.get(alias.clone()).unwrap_or_default().to_owned(),
+        None => quote(backend, &target.name.name),
     }
 }

@@ -10,7 +10,6 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
-
 use tokio::sync::RwLock;
 
 use super::catalogue::Catalogue;
@@ -275,6 +274,16 @@ impl Capture {
         Scope::audit().unwrap_or_else(|| self.audit.clone())
     }
 
+    fn work<'a>(
+        &'a self,
+        audit: &'a Audit,
+        catalogue: &'a Catalogue,
+        (db, state, alone): (&'a DatabaseTransaction, &'a State, bool),
+        context: Arc<AuditContext>,
+    ) -> Work<'a> {
+        Work { audit, registry: self.audit.registry(), catalogue, db, state, context, alone }
+    }
+
     /// Whether a text needs nothing from capture.
     pub(super) async fn passes(&self, over: &Over<'_>, sql: &str) -> Result<bool, DbErr> {
         Ok(self.rests(over) || matches!(*self.plan(over, sql).await?, Plan::Pass))
@@ -427,15 +436,8 @@ impl Capture {
             self.tried(&db, state, catalogue, context, steps, request, ask).await
         } else {
             let audit = self.in_force();
-            let work = Work {
-                audit: &audit,
-                registry: self.audit.registry(),
-                catalogue,
-                db: &db,
-                state,
-                context,
-                alone: false,
-            };
+            let over = (&*db, state, false);
+            let work = self.work(&audit, catalogue, over, context);
             self.capture(&work, steps, request, ask).await
         };
         // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
@@ -460,23 +462,20 @@ impl Capture {
             let nested = db.begin().await?;
             let context = Arc::clone(&context);
             let audit = self.in_force();
-            let work = Work {
-                audit: &audit,
-                registry: self.audit.registry(),
-                catalogue,
-                db: &nested,
-                state,
-                context,
-                alone: false,
-            };
+            let over = (&nested, state, false);
+            let work = self.work(&audit, catalogue, over, context);
             let answer = self.capture(&work, steps, request.clone(), ask).await;
             if !may_try_again(&answer) {
-                if answer.is_ok() {
-                    nested.commit().await?;
-                } else {
-                    nested.rollback().await?;
-                    // By the statement alone the transaction would have failed as a whole, and nobody could commit it.
-                    _ = db.execute_unprepared("SELECT 1 / 0").await;
+                match &answer {
+                    Ok(_) => nested.commit().await?,
+                    Err(error) => {
+                        nested.rollback().await?;
+                        state.end_write();
+                        if !is_audit_error(error) {
+                            // By the statement alone the whole transaction would have failed, and nobody could commit it.
+                            _ = db.execute_unprepared("SELECT 1 / 0").await;
+                        }
+                    }
                 }
                 return answer;
             }
@@ -484,15 +483,8 @@ impl Capture {
             state.end_write();
         }
         let audit = self.in_force();
-        let work = Work {
-            audit: &audit,
-            registry: self.audit.registry(),
-            catalogue,
-            db,
-            state,
-            context,
-            alone: false,
-        };
+        let over = (db, state, false);
+        let work = self.work(&audit, catalogue, over, context);
         self.capture(&work, steps, request, ask).await
     }
 
@@ -523,29 +515,27 @@ impl Capture {
                 return Ok(answer);
             }
         }
+        // SQLite has one writer: there nobody gets in the way, and the request need not be kept for another try.
+        let attempts = if self.sqlite.is_some() { 1 } else { ATTEMPTS };
+        let mut request = Some(request);
         let mut attempt = 1;
         loop {
+            let sent = if attempt == attempts { request.take() } else { request.clone() };
+            let Some(sent) = sent else { return Err(DbErr::Custom("no statement".into())) };
             // Within a task that runs to its end, where that matters.
             let db = pool.begin_with_options(options).await?;
             let context = Arc::clone(&context);
             let audit = self.in_force();
-            let work = Work {
-                audit: &audit,
-                registry: self.audit.registry(),
-                catalogue,
-                db: &db,
-                state: &state,
-                context,
-                alone: true,
-            };
-            let answer = self.capture(&work, steps, request.clone(), ask).await;
+            let over = (&db, &state, true);
+            let work = self.work(&audit, catalogue, over, context);
+            let answer = self.capture(&work, steps, sent, ask).await;
             if answer.is_ok() {
                 db.commit().await?;
                 return answer;
             }
             // What failed first is what the caller has to know; a connection that can't roll back is not reused.
             _ = db.rollback().await;
-            if attempt == ATTEMPTS || !may_try_again(&answer) {
+            if attempt == attempts || !may_try_again(&answer) {
                 return answer;
             }
             attempt += 1;
@@ -616,15 +606,8 @@ impl Capture {
         if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {
             let context = Arc::clone(&unfinished.context);
             let audit = self.in_force();
-            let work = Work {
-                audit: &audit,
-                registry: self.audit.registry(),
-                catalogue: &catalogue,
-                db,
-                state,
-                context,
-                alone: false,
-            };
+            let over = (db, state, false);
+            let work = self.work(&audit, &catalogue, over, context);
             if engine.complete(&work, unfinished.entries).await.is_ok_and(|done| done) {
                 return Ok(());
             }

@@ -4,9 +4,8 @@
 //! and reads its rows in the same statement (`audit_o`), so that the old values are those that it really replaces,
 //! under any concurrency. What it returns to the user is selected from that.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-use std::collections::BTreeSet;
 
 use audit_core::{AuditContext, Error, FailurePolicy};
 use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
@@ -17,7 +16,7 @@ use super::catalogue::{Catalogue, TableFacts};
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
 use super::sql::{Assignment, Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
-use super::text::{Text, quote};
+use super::text::{Text, alias, quote, table};
 use super::work::{Answer, Ask, Request, Work, in_between, refused};
 use crate::Audit;
 use crate::db_error::{describe, is_retryable};
@@ -240,7 +239,7 @@ impl Rewritten {
         rows: &[QueryResult],
         known: Vec<Row>,
     ) -> Result<Vec<Image>, DbErr> {
-        let mut known: std::collections::HashMap<String, Row> =
+        let mut known: HashMap<String, Row> =
             known.into_iter().map(|row| (key(audited, &*row), row)).collect();
         let mut images = Vec::with_capacity(rows.len());
         for row in rows {
@@ -274,7 +273,7 @@ impl Pieces<'_> {
     fn insert(self, insert: &Insert) -> Result<Rewritten, String> {
         let parsed = &self.step.parsed;
         let body = insert.body.start..end_of_body(&insert.body, insert.returning.as_ref());
-        let alias = alias(self.sql, &insert.target);
+        let alias = alias(BACKEND, self.sql, &insert.target);
         let conflicting = match &insert.conflict {
             Conflict::None | Conflict::Nothing => None,
             Conflict::Update { columns, assigned, .. } => {
@@ -323,7 +322,7 @@ impl Pieces<'_> {
         if update.tail.is_some() {
             return Err("ORDER BY or LIMIT in an UPDATE isn't PostgreSQL's".into());
         }
-        let alias = alias(self.sql, &update.target);
+        let alias = alias(BACKEND, self.sql, &update.target);
         let assigned: Vec<String> =
             update.assigned.iter().map(|assignment| assignment.column.clone()).collect();
         let mut before = Text::new(BACKEND);
@@ -332,7 +331,7 @@ impl Pieces<'_> {
         self.with(&mut text, update.with.as_ref());
         text.push("audit_o AS (");
         self.old_rows(&mut text, update, &alias, &assigned);
-        text.push("), audit_n AS (UPDATE ").push(&table(self.sql, &update.target)).push(" SET ");
+        text.push("), audit_n AS (UPDATE ").push(&table(BACKEND, self.sql, &update.target)).push(" SET ");
         text.piece(self.sql, parsed, &update.set).push(" FROM ");
         if let Some(from) = &update.from {
             text.piece(self.sql, parsed, from).push(", ");
@@ -366,7 +365,7 @@ impl Pieces<'_> {
         if delete.tail.is_some() {
             return Err("ORDER BY or LIMIT in a DELETE isn't PostgreSQL's".into());
         }
-        let alias = alias(self.sql, &delete.target);
+        let alias = alias(BACKEND, self.sql, &delete.target);
         let mut before = Text::new(BACKEND);
         before.push("SELECT ");
         self.image(&mut before, &alias, OLD);
@@ -400,7 +399,7 @@ impl Pieces<'_> {
     /// `FROM` and so on for the rows that a DELETE will delete, with locks.
     fn rows_of_delete(self, text: &mut Text, delete: &Delete, alias: &str) {
         let parsed = &self.step.parsed;
-        text.push(" FROM ").push(&table(self.sql, &delete.target));
+        text.push(" FROM ").push(&table(BACKEND, self.sql, &delete.target));
         if let Some(using) = &delete.using {
             text.push(", ").piece(self.sql, parsed, using);
         }
@@ -423,7 +422,7 @@ impl Pieces<'_> {
     /// `FROM` and so on for the rows that an UPDATE will change, with locks.
     fn rows_of_update(self, text: &mut Text, update: &Update, alias: &str, assigned: &[String]) {
         let parsed = &self.step.parsed;
-        text.push(" FROM ").push(&table(self.sql, &update.target));
+        text.push(" FROM ").push(&table(BACKEND, self.sql, &update.target));
         if let Some(from) = &update.from {
             text.push(", ").piece(self.sql, parsed, from);
         }
@@ -456,7 +455,7 @@ impl Pieces<'_> {
         }
         text.push("SELECT ");
         self.image(&mut text, alias, OLD);
-        text.push(" FROM ").push(&table(self.sql, &insert.target)).push(" WHERE ");
+        text.push(" FROM ").push(&table(BACKEND, self.sql, &insert.target)).push(" WHERE ");
         let column = |name: &String| format!("{alias}.{}", quote(BACKEND, name));
         match (&insert.source, positions) {
             // A column of the key gets its default: no row can have it already, or the race is found out afterwards.
@@ -528,7 +527,7 @@ impl Pieces<'_> {
             _ => false,
         };
         let mut items = Vec::new();
-        let alias = alias(self.sql, target);
+        let alias = alias(BACKEND, self.sql, target);
         for item in returning.iter().flat_map(|returning| &returning.items) {
             let all = match &item.output {
                 Output::Named(name) => {
@@ -604,22 +603,4 @@ enum ItemSource {
 
 fn end_of_body(body: &std::ops::Range<usize>, returning: Option<&Returning>) -> usize {
     returning.map_or(body.end, |returning| returning.clause.start)
-}
-
-/// The table as the statement names it, with its alias.
-fn table(sql: &str, target: &Target) -> String {
-    let only = if target.only { "ONLY " } else { "" };
-    let name = sql.get(target.text.clone()).unwrap_or_default();
-    match &target.alias {
-        Some(alias) => format!("{only}{name} AS {}", sql.get(alias.clone()).unwrap_or_default()),
-        None => format!("{only}{name}"),
-    }
-}
-
-/// What the table's columns are qualified by.
-fn alias(sql: &str, target: &Target) -> String {
-    match &target.alias {
-        Some(alias) => sql.get(alias.clone()).unwrap_or_default().to_owned(),
-        None => quote(BACKEND, &target.name.name),
-    }
 }

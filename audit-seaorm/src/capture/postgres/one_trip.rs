@@ -14,8 +14,8 @@ use sea_orm::Value;
 
 use super::super::catalogue::{ColumnFacts, TableFacts};
 use super::super::sql::{Delete, Insert, Source, Update};
-use super::super::text::{Text, quote};
-use super::{BACKEND, Pieces, alias, end_of_body, table};
+use super::super::text::{Text, alias, quote, table};
+use super::{BACKEND, Pieces, end_of_body};
 use crate::Audit;
 
 /// A statement that also writes its entries.
@@ -67,7 +67,7 @@ impl OneTrip {
             }
         }
         let body = insert.body.start..end_of_body(&insert.body, insert.returning.as_ref());
-        let alias = alias(piece.sql, &insert.target);
+        let alias = alias(BACKEND, piece.sql, &insert.target);
         let make = |wanted: bool| {
             let mut text = Text::new(BACKEND);
             piece.with(&mut text, insert.with.as_ref());
@@ -115,7 +115,7 @@ impl OneTrip {
         needed.extend(&changing);
         needed.sort_unstable();
         needed.dedup();
-        let alias = alias(piece.sql, &update.target);
+        let alias = alias(BACKEND, piece.sql, &update.target);
         let names: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let mut old = changing.clone();
         old.extend(&identity);
@@ -133,7 +133,7 @@ impl OneTrip {
             if let Some(any) = &suspects {
                 text.push("audit_g AS (SELECT FROM audit_o WHERE ").push(any).push("), ");
             }
-            text.push("audit_n AS (UPDATE ").push(&table(piece.sql, &update.target)).push(" SET ");
+            text.push("audit_n AS (UPDATE ").push(&table(BACKEND, piece.sql, &update.target)).push(" SET ");
             text.piece(piece.sql, &piece.step.parsed, &update.set).push(" FROM ");
             if let Some(from) = &update.from {
                 text.piece(piece.sql, &piece.step.parsed, from).push(", ");
@@ -164,7 +164,7 @@ impl OneTrip {
 
     pub(super) fn delete(piece: Pieces<'_>, delete: &Delete) -> Option<Self> {
         let row = Row::new(piece)?;
-        let alias = alias(piece.sql, &delete.target);
+        let alias = alias(BACKEND, piece.sql, &delete.target);
         let suspects = row.suspicious(&row.all(), "o");
         if suspects.is_some() && !piece.step.parsed.functions.is_empty() {
             // The condition is evaluated twice, and a function may say something else the second time.
@@ -179,7 +179,7 @@ impl OneTrip {
                 piece.rows_of_delete(&mut text, delete, &alias);
                 text.push(") AS audit_o), ");
             }
-            text.push("audit_n AS (DELETE FROM ").push(&table(piece.sql, &delete.target));
+            text.push("audit_n AS (DELETE FROM ").push(&table(BACKEND, piece.sql, &delete.target));
             if let Some(using) = &delete.using {
                 text.push(" USING ").piece(piece.sql, &piece.step.parsed, using);
             }

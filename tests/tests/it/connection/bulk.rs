@@ -1,6 +1,5 @@
 //! Statements that no hook sees.
 
-use audit_seaorm::{Audit, AuditContext};
 use audit_tests::db_test;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -9,12 +8,8 @@ use sea_orm::{
 };
 use serde_json::json;
 
+use super::connect;
 use crate::fixtures::{account, changes, create_table, entries, only_entry, quiet_account};
-
-fn connect(t: &audit_tests::TestDb) -> audit_seaorm::AuditConnection {
-    let audit = Audit::builder().build().expect("an audit");
-    audit.connect(t.db.clone()).with_context(AuditContext::user(7).named("Ann").tenant("acme"))
-}
 
 db_test!(i8_hooks_stand_back_on_the_connection, async |t| {
     create_table(t, account::Entity).await;

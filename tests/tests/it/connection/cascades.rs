@@ -3,7 +3,7 @@
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, EntityTrait, ModelTrait, Statement, TransactionTrait};
 
-use super::raw::connect;
+use super::connect;
 use crate::fixtures::{changes, entries, tree};
 
 /// Node 1 with the children 2 and 3, 3 with the child 4; 5 has the boss 4 and 6 the boss 1.

@@ -12,7 +12,7 @@ use sea_orm::{
     QueryFilter, TransactionTrait,
 };
 
-use super::raw::connect;
+use super::connect;
 use crate::fixtures::keys::shelf::{Column, Entity, Model};
 use crate::fixtures::{changes, create_table, entries, keys};
 

@@ -7,7 +7,7 @@ use audit_seaorm::{Audit, AuditConnection, is_audit_error};
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, Database, DbErr, EntityTrait, Statement, TransactionTrait, Value as V};
 
-use super::raw::connect;
+use super::connect;
 use crate::fixtures::{account, changes, create_table, entries, keys, set_up_shelves};
 
 #[allow(unreachable_pub)]

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::raw::connect;
+use super::connect;
 use crate::fixtures::{
     account, blog, changes, create_table, drop_audit_table, entries, only_entry, quiet_account,
 };

@@ -1,16 +1,13 @@
 //! Statements as people write them by hand.
 
-use audit_seaorm::{Audit, AuditConnection, AuditContext, is_audit_error};
+use audit_seaorm::{AuditConnection, is_audit_error};
+
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, Statement, StreamTrait, TransactionTrait};
 use serde_json::{Value, json};
 
+use super::connect;
 use crate::fixtures::{changes, create_table, entries, keys, set_up_shelves};
-
-pub(super) fn connect(t: &TestDb) -> AuditConnection {
-    let audit = Audit::builder().build().expect("an audit");
-    audit.connect(t.db.clone()).with_context(AuditContext::user(7).named("Ann").tenant("acme"))
-}
 
 /// Runs a statement and gives what was recorded of it: action, id, changes.
 async fn recorded(t: &TestDb, db: &AuditConnection, sql: &str) -> Vec<(String, String, Value)> {
@@ -229,4 +226,42 @@ db_test!(c8_tables_with_odd_names_are_recorded, async |t| {
         .replace('@', q);
     let found = recorded(t, &db, &sql).await;
     assert_eq!(found[0].2, json!({"select": {"old": "s", "new": "other"}, "order": {"old": 1, "new": 2}}));
+});
+
+db_test!(c17_settings_that_mean_nothing_to_capture_can_be_set, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let row = "SELECT set_config('app.tenant', $1, false) AS s";
+    let ask = Statement::from_sql_and_values(DbBackend::Postgres, row, ["acme".into()]);
+    let row = db.query_one_raw(ask).await.unwrap().unwrap();
+    assert_eq!(row.try_get::<String>("", "s").unwrap(), "acme");
+    for sql in [
+        "SELECT set_config('sql_' || 'x', 'y', false)",
+        "SELECT set_config('standard_conforming_strings', 'off', false)",
+    ] {
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{error}");
+    }
+});
+
+db_test!(c5_an_oversized_value_is_recorded_by_its_digest, on(sqlite, postgres), async |t| {
+    set_up_shelves(t).await;
+    let alter = "ALTER TABLE shelf ALTER COLUMN label TYPE text";
+    if t.db.get_database_backend() == DbBackend::Postgres {
+        t.execute(alter).await.unwrap();
+    }
+    let db = connect(t);
+    let backend = t.db.get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        "UPDATE shelf SET label = $1 WHERE number = 2"
+    } else {
+        "UPDATE shelf SET label = ? WHERE number = 2"
+    };
+    let large = "x".repeat(2 << 20);
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, [large.into()])).await.unwrap();
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, ["small".into()])).await.unwrap();
+    let all = entries(t).await;
+    let marker = changes(&all[0])["label"]["new"].clone();
+    assert_eq!(marker["$oversized"]["bytes"], (2 << 20) + 2);
+    assert_eq!(changes(&all[1])["label"], json!({"old": marker, "new": "small"}));
 });

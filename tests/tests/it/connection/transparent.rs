@@ -11,7 +11,7 @@ use sea_orm::{
     PaginatorTrait, QueryFilter, QueryOrder, Set, Statement, TransactionTrait,
 };
 
-use super::raw::connect;
+use super::connect;
 use crate::fixtures::{account, changes, create_table, entries, keys, quiet_account, set_up_shelves};
 
 fn outcome<T: std::fmt::Debug>(result: Result<T, DbErr>) -> String {
