@@ -32,6 +32,22 @@ pub enum FailurePolicy {
     BestEffort,
 }
 
+/// When what is written to the spool is forced onto the disk.
+///
+/// Written `always`, `second` and `never` in configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SpoolSync {
+    /// Before it counts as spooled. Nothing is lost, whatever fails.
+    #[default]
+    Always,
+    /// Once a second. A failure of the machine loses up to a second; that of the process loses nothing.
+    Second,
+    /// When the operating system does. A failure of the machine loses what it had not done yet.
+    Never,
+}
+
 /// The settings of the audit log.
 ///
 /// Three sources stack, each over the one before: code, a TOML text, the environment. A list of a later source
@@ -61,6 +77,13 @@ pub enum FailurePolicy {
 /// snapshot = false
 /// on_failure = "block"                          # or "best_effort"
 /// pending_limit = 65_536
+/// queue_limit = 10_000                          # reads that wait to be written
+/// queue_wait_ms = 5_000                         # how long a full queue holds up a read
+/// batch_size = 512
+/// batch_wait_ms = 100
+/// spool_dir = "/var/lib/my-app/audit"           # none by default
+/// spool_sync = "always"                         # or "second", "never"
+/// spool_limit_bytes = 1_073_741_824
 ///
 /// [audit.classifications]                       # by field, or by resource and field
 /// nickname = "public"
@@ -110,8 +133,8 @@ pub enum FailurePolicy {
 pub struct Config {
     /// Whether anything is recorded at all. Default: `true`.
     pub enabled: bool,
-    /// Whether reads of all resources are recorded, not only of those that ask for it. Default: `false`. Nothing acts on it
-    /// yet: hooks don't see reads.
+    /// Whether reads of all resources are recorded, not only of those with `#[audit(reads)]`. Default: `false`. Only an
+    /// `AuditConnection` sees reads.
     pub log_reads: bool,
     /// Whether operations that failed are recorded, where something records them: `#[audit_action]`, `AuditTask`,
     /// `log_failure`. Hooks aren't told of failed saves. Default: `true`.
@@ -150,6 +173,22 @@ pub struct Config {
     /// How many changes may wait between the two halves of their hooks before the oldest is given up. Default:
     /// 65,536.
     pub pending_limit: usize,
+    /// How many records of reads may wait in memory to be written. Default: 10,000.
+    pub queue_limit: usize,
+    /// How long a full queue holds up a read, in milliseconds, before it goes to the spool or, without one, the read
+    /// fails. Default: 5,000.
+    pub queue_wait_ms: u32,
+    /// How many records are written at once, at most. Default: 512.
+    pub batch_size: usize,
+    /// How long a batch waits for more records, in milliseconds. Default: 100.
+    pub batch_wait_ms: u32,
+    /// The directory of the spool: files that keep records while the database doesn't take them. No two processes can
+    /// share one. Default: none.
+    pub spool_dir: Option<PathBuf>,
+    /// When what is spooled is forced onto the disk. Default: [`SpoolSync::Always`].
+    pub spool_sync: SpoolSync,
+    /// How large the spool may become, in bytes. Default: 1,073,741,824 (1 GiB).
+    pub spool_limit_bytes: usize,
 }
 
 impl Default for Config {
@@ -172,6 +211,13 @@ impl Default for Config {
             frameworks: Frameworks::default(),
             classifications: BTreeMap::new(),
             pending_limit: 65_536,
+            queue_limit: 10_000,
+            queue_wait_ms: 5_000,
+            batch_size: 512,
+            batch_wait_ms: 100,
+            spool_dir: None,
+            spool_sync: SpoolSync::Always,
+            spool_limit_bytes: 1 << 30,
         }
     }
 }
@@ -331,6 +377,13 @@ impl Config {
             "frameworks" => raw.frameworks(written, &mut self.frameworks)?,
             "classifications" => self.classifications.extend(raw.classifications(written)?),
             "pending_limit" => self.pending_limit = raw.number(written)?,
+            "queue_limit" => self.queue_limit = raw.number(written)?,
+            "queue_wait_ms" => self.queue_wait_ms = raw.number(written)?,
+            "batch_size" => self.batch_size = raw.number(written)?,
+            "batch_wait_ms" => self.batch_wait_ms = raw.number(written)?,
+            "spool_dir" => self.spool_dir = Some(raw.path(written)?),
+            "spool_sync" => self.spool_sync = raw.spool_sync(written)?,
+            "spool_limit_bytes" => self.spool_limit_bytes = raw.number(written)?,
             _ => return read::framework_variable(written, key, raw, &mut self.frameworks),
         }
         Ok(())
@@ -351,8 +404,13 @@ impl Config {
                 "is more than `retention_days`: nothing would be left to archive",
             );
         }
-        for (key, limit) in [("max_value_bytes", self.max_value_bytes), ("pending_limit", self.pending_limit)]
-        {
+        for (key, limit) in [
+            ("max_value_bytes", self.max_value_bytes),
+            ("pending_limit", self.pending_limit),
+            ("queue_limit", self.queue_limit),
+            ("batch_size", self.batch_size),
+            ("spool_limit_bytes", self.spool_limit_bytes),
+        ] {
             if limit == 0 {
                 return invalid(key, "is 0; it has to be at least 1");
             }

@@ -1,16 +1,16 @@
 //! The record of one operation.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
-use std::sync::{LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use uuid::{ContextV7, Timestamp, Uuid};
+use uuid::Uuid;
 
+use crate::record::{MAX_TEXT, clean, digest_field, fit, fit_cow, hex_digest, list_json, new_id};
 use crate::{
-    Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Value,
+    Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Severity,
+    Status, Value,
 };
 
 /// Actions that the library itself records. The set is open: any text of up to 64 characters is an action.
@@ -51,69 +51,13 @@ pub mod module {
     pub const SYSTEM: &str = "system";
 }
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// All of them, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word in the database, in JSON and on the command line.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
-        }
-
-        impl FromStr for $name {
-            type Err = Error;
-
-            fn from_str(text: &str) -> Result<Self, Error> {
-                $(if text.eq_ignore_ascii_case($word) { return Ok(Self::$variant); })+
-                Err(Error::Format(format!(concat!("unknown ", $what, "; known are {}"), [$($word),+].join(", "))))
-            }
-        }
-    };
-}
-
-words! {
-    /// How an operation ended.
-    Status, "status" {
-        /// It was done.
-        Success = "success",
-        /// It was not done.
-        Failed = "failed",
-        /// It was done, with something to look at.
-        Warning = "warning",
-        /// Nothing was to be done; for information.
-        Info = "info",
-    }
-}
-
-words! {
-    /// How much an entry matters.
-    Severity, "severity" {
-        /// Routine.
-        Low = "low",
-        /// Worth knowing.
-        Medium = "medium",
-        /// Critical operations.
-        High = "high",
-        /// Security is at stake.
-        Critical = "critical",
-    }
-}
-
 /// The record of one operation on one resource.
 ///
 /// JSON parts are kept as the text that is stored: what is hashed is what readers get, byte for byte.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Serialised, it is a JSON object of these fields in which the JSON parts are still texts, so that they come back byte for
+/// byte.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
     /// UUID v7, ordered by time within this process.
@@ -149,6 +93,7 @@ pub struct Entry {
     /// Whether secret fields were touched or the data is restricted.
     pub is_sensitive: bool,
     /// SHA-256 over the other fields; see [`Entry::digest`].
+    #[serde(with = "hex_digest")]
     pub integrity_hash: Option<[u8; 32]>,
     /// Address that the request came from.
     pub ip_address: Option<String>,
@@ -365,62 +310,6 @@ impl Entry {
         text("metadata", self.metadata.as_deref());
         text("transaction_id", self.transaction_id.as_deref());
     }
-}
-
-/// A field as it is hashed: tag and content, each after its length; nothing if it is unknown.
-fn digest_field(tag: &str, bytes: Option<&[u8]>, mut take: impl FnMut(&[u8])) {
-    if let Some(bytes) = bytes {
-        for part in [tag.as_bytes(), bytes] {
-            take(&(part.len() as u64).to_be_bytes());
-            take(part);
-        }
-    }
-}
-
-/// Limit of free texts, in characters.
-const MAX_TEXT: usize = 16_384;
-
-/// Cuts `text` to `limit` characters, the last of which then is an ellipsis, and replaces NUL.
-fn fit(text: &mut String, limit: usize) {
-    if text.len() > limit
-        && let Some((end, _)) = text.char_indices().nth(limit)
-    {
-        let keep = text[..end].char_indices().next_back().map_or(0, |(at, _)| at);
-        text.truncate(keep);
-        text.push('\u{2026}');
-    }
-    if text.contains('\0') {
-        *text = text.replace('\0', "\u{fffd}");
-    }
-}
-
-fn fit_cow(text: &mut Cow<'static, str>, limit: usize) {
-    if text.len() > limit || text.contains('\0') {
-        fit(text.to_mut(), limit);
-    }
-}
-
-fn clean(sanitizer: &Sanitizer, text: &str) -> String {
-    sanitizer.sanitize_text(text).into_owned()
-}
-
-/// A list of names as JSON, or `None` if it is empty: how lists are stored.
-pub fn list_json(names: &[String]) -> Option<String> {
-    if names.is_empty() {
-        return None;
-    }
-    let list = Value::List(names.iter().map(|name| Value::Text(name.clone())).collect());
-    Some(list.to_json())
-}
-
-/// A UUID v7 for this time, greater than every other that this process made for the same or an earlier one.
-fn new_id(timestamp: DateTime<Utc>) -> Uuid {
-    static CONTEXT: LazyLock<Mutex<ContextV7>> =
-        LazyLock::new(|| Mutex::new(ContextV7::new().with_additional_precision()));
-    // A panic elsewhere can't have left the counter in a bad state: at worst it skipped a value.
-    let context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    let seconds = u64::try_from(timestamp.timestamp()).unwrap_or(0);
-    Uuid::new_v7(Timestamp::from_unix(&*context, seconds, timestamp.timestamp_subsec_nanos()))
 }
 
 #[cfg(test)]

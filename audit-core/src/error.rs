@@ -43,6 +43,9 @@ pub enum Error {
     /// An operation was refused because it could not be recorded.
     #[error("refused: {0}")]
     Refused(String),
+    /// The spool can't be used.
+    #[error("the audit spool can't be used: {0}")]
+    Spool(String),
     /// A text does not follow the record format.
     #[error("not in the record format: {0}")]
     Format(String),

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     Classification, Config, Error, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer, Tracking,
     Value, classify, classify_field,
@@ -157,7 +155,11 @@ impl ResourcePolicy {
             module: options.module.clone().or(spec.module.map(str::to_owned)),
             frameworks,
             classification,
-            operations: options.operations.unwrap_or(spec.operations),
+            operations: {
+                let mut operations = options.operations.unwrap_or(spec.operations);
+                operations.read |= config.log_reads;
+                operations
+            },
             snapshot: options.snapshot.unwrap_or(spec.snapshot || config.snapshot),
             name_field,
             fields,
@@ -169,7 +171,7 @@ impl ResourcePolicy {
 
     /// What of a field's value is recorded: nothing of a masked one, no secrets inside texts and documents, and no
     /// more than the size cap.
-    pub(crate) fn guard(&self, field: &FieldPolicy, value: Value) -> Value {
+    pub fn guard(&self, field: &FieldPolicy, value: Value) -> Value {
         if field.masked {
             return Value::Masked;
         }
@@ -188,8 +190,7 @@ impl ResourcePolicy {
         if value.size_hint() <= self.max_value_bytes {
             return value;
         }
-        let rendering = value.to_json();
-        Value::Oversized { bytes: rendering.len(), sha256: hex(&Sha256::digest(rendering.as_bytes())) }
+        Value::oversized(&value.to_json())
     }
 
     /// The size from which on a value is replaced by its length and digest, in bytes.

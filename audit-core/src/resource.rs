@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::policy::hex;
@@ -15,7 +16,7 @@ pub const KEY_SEPARATOR: char = '/';
 pub const MAX_ID_BYTES: usize = 1024;
 
 /// What an entry is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resource {
     /// Type, such as `"BankAccount"`.
     pub kind: Cow<'static, str>,

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{Entry, Error};
+use crate::{Entry, Error, QueryEntry};
 
 /// A destination for entries.
 ///
@@ -15,11 +15,17 @@ use crate::{Entry, Error};
 pub trait Sink: Debug + Send + Sync {
     /// Takes the entries of one operation, in their order.
     async fn record(&self, entries: &[Entry]) -> Result<(), Error>;
+
+    /// Takes the records of the reads of one statement. The contract is the same; the one who reads waits for it.
+    async fn record_queries(&self, queries: &[QueryEntry]) -> Result<(), Error>;
 }
 
-/// Keeps entries in memory, in the order of their arrival. For tests and tools.
+/// Keeps entries and records of reads in memory, in the order of their arrival. For tests and tools.
 #[derive(Clone, Debug, Default)]
-pub struct MemorySink(Arc<Mutex<Vec<Entry>>>);
+pub struct MemorySink {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    queries: Arc<Mutex<Vec<QueryEntry>>>,
+}
 
 impl MemorySink {
     /// An empty sink. Clones share their entries.
@@ -37,19 +43,24 @@ impl MemorySink {
         std::mem::take(&mut *self.lock())
     }
 
+    /// A copy of the records of reads so far.
+    pub fn queries(&self) -> Vec<QueryEntry> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Number of entries recorded so far.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing has been recorded.
+    /// Whether no entry has been recorded.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
         // A panic elsewhere while the lock was held can't have left the vector half written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,6 +68,11 @@ impl MemorySink {
 impl Sink for MemorySink {
     async fn record(&self, entries: &[Entry]) -> Result<(), Error> {
         self.lock().extend_from_slice(entries);
+        Ok(())
+    }
+
+    async fn record_queries(&self, queries: &[QueryEntry]) -> Result<(), Error> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(queries);
         Ok(())
     }
 }

@@ -7,7 +7,10 @@
 
 use std::fmt::Write as _;
 
+use sha2::{Digest, Sha256};
+
 use crate::MASK;
+use crate::policy::hex;
 
 /// A field's value in the form in which it is recorded.
 ///
@@ -101,6 +104,11 @@ impl Value {
             Self::Null => String::new(),
             other => other.to_json(),
         }
+    }
+
+    /// What is recorded in place of a value whose rendering is over the size cap.
+    pub fn oversized(rendering: &str) -> Self {
+        Self::Oversized { bytes: rendering.len(), sha256: hex(&Sha256::digest(rendering.as_bytes())) }
     }
 
     /// A decimal number with at least so many digits after the point; other values as they are.

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::registry::{Declared, Registry, Selection};
 use crate::scope::{self, Scope};
+use crate::writer::{Writer, WriterMetrics};
 
 /// The audit of an application. Cheap to clone.
 ///
@@ -37,6 +38,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     sink: Option<Arc<dyn Sink>>,
     store: Option<DatabaseConnection>,
+    writer: Writer,
     deferred: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -44,7 +46,8 @@ static INSTALLED: OnceLock<Audit> = OnceLock::new();
 static DEFAULT: LazyLock<Audit> = LazyLock::new(|| {
     let (config, sanitizer) = (Config::default(), Arc::new(Sanitizer::default()));
     let registry = Registry::build(&Selection::default(), &config, &sanitizer, false).unwrap_or_default();
-    Audit::assemble(config, sanitizer, registry, AuditBuilder::default())
+    let writer = Writer::without_spool(&config);
+    Audit::assemble(config, sanitizer, registry, writer, AuditBuilder::default())
 });
 
 impl Audit {
@@ -89,16 +92,36 @@ impl Audit {
         &self.0.sanitizer
     }
 
-    /// Waits for the entries that had to be written apart from a transaction; see [`AuditBuilder::store`]. Call it
-    /// before the process ends.
-    pub async fn flush(&self) {
+    /// Waits until everything that is to be written apart from a transaction is written: entries about failed operations,
+    /// see [`AuditBuilder::store`], and records of reads, which may go to the spool instead.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the database takes no records of reads and there is no spool. They are kept, and tried again.
+    pub async fn flush(&self) -> Result<(), Error> {
         loop {
             let next = self.0.deferred.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(task) = next else { return };
+            let Some(task) = next else { break };
             if task.await.is_err() {
                 tracing::error!("a deferred audit entry was lost: its task was cancelled or panicked");
             }
         }
+        self.0.writer.flush().await
+    }
+
+    /// Writes everything that waits in memory and in the spool, now. Otherwise that happens in the background; call this
+    /// before the process ends.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the database doesn't take all of it. What is in the spool stays there for the next start; what
+    /// is in memory without a spool is lost when the process ends, and the error says how much.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.flush().await?;
+        self.0.writer.deliver().await
+    }
+
+    /// What waits to be written, for how long, and what became of the rest.
+    pub fn metrics(&self) -> WriterMetrics {
+        self.0.writer.metrics()
     }
 
     /// An entry of this moment in this context.
@@ -133,6 +156,15 @@ impl Audit {
         self.0.sink.as_ref()
     }
 
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.0.writer
+    }
+
+    /// This audit's writer, or if it has no database to write to, that of another.
+    pub(crate) fn writer_or<'a>(&'a self, other: &'a Self) -> &'a Writer {
+        if self.0.writer.has_database() { &self.0.writer } else { &other.0.writer }
+    }
+
     pub(crate) fn own_store(&self) -> Option<&DatabaseConnection> {
         self.0.store.as_ref()
     }
@@ -148,8 +180,12 @@ impl Audit {
         config: Config,
         sanitizer: Arc<Sanitizer>,
         registry: Registry,
+        writer: Writer,
         builder: AuditBuilder,
     ) -> Self {
+        if let Some(store) = &builder.store {
+            writer.deliver_to(store);
+        }
         Self(Arc::new(Inner {
             config,
             sanitizer,
@@ -157,6 +193,7 @@ impl Audit {
             clock: builder.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             sink: builder.sink,
             store: builder.store,
+            writer,
             deferred: Mutex::default(),
         }))
     }
@@ -238,7 +275,8 @@ impl AuditBuilder {
     }
 
     /// Gives the audit a connection of its own. Entries about failed operations are written over it, so that they
-    /// survive the rollback of the operation's transaction.
+    /// survive the rollback of the operation's transaction; so are records of reads. Without one, those go over the first
+    /// connection that [`connect`](Audit::connect) is given.
     pub fn store(mut self, connection: DatabaseConnection) -> Self {
         self.store = Some(connection);
         self
@@ -248,12 +286,14 @@ impl AuditBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] for a setting, [`Error::Registration`] for a module without entities, a column that isn't
-    /// there, two tables with one resource name, or attributes that contradict each other.
+    /// there, two tables with one resource name, or attributes that contradict each other; [`Error::Spool`] if the spool
+    /// can't be used.
     pub fn build(mut self) -> Result<Audit, Error> {
         let config = self.config.take().unwrap_or_default();
         config.validate()?;
         let sanitizer = Arc::new(config.sanitizer());
         let registry = Registry::build(&self.selection, &config, &sanitizer, true)?;
-        Ok(Audit::assemble(config, sanitizer, registry, self))
+        let writer = Writer::open(&config)?;
+        Ok(Audit::assemble(config, sanitizer, registry, writer, self))
     }
 }

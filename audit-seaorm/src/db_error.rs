@@ -38,9 +38,11 @@ pub(crate) fn describe(error: &DbErr) -> &'static str {
     match (known, error) {
         (Some((_, cause)), _) => cause,
         (None, DbErr::Conn(_)) => "the connection failed",
-        (None, _) => "the database refused it",
+        (None, _) => REFUSED,
     }
 }
+
+const REFUSED: &str = "the database refused it";
 
 /// Whether the same operation may succeed when it is tried again.
 pub(crate) fn is_retryable(error: &DbErr) -> bool {
@@ -49,6 +51,13 @@ pub(crate) fn is_retryable(error: &DbErr) -> bool {
         || ["deadlock", "could not serialize", "database is locked", "Lock wait timeout"]
             .iter()
             .any(|sign| text.contains(sign))
+}
+
+/// Whether a database refused a record for what it is, and not for the state that the database is in: then it will never
+/// take it.
+pub(crate) fn is_about_the_record(error: &DbErr) -> bool {
+    matches!(error, DbErr::Exec(_) | DbErr::Query(_))
+        && matches!(describe(error), REFUSED | "it is larger than the database takes")
 }
 
 /// Whether the whole transaction has failed with the statement.

@@ -63,6 +63,7 @@ mod scope;
 mod store;
 mod task;
 pub mod testing;
+mod writer;
 
 pub use audit::{Audit, AuditBuilder};
 pub use audit_core::*;
@@ -74,6 +75,7 @@ pub use registry::{Audited, Registry};
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use store::is_audit_error;
 pub use task::AuditTask;
+pub use writer::WriterMetrics;
 
 /// What the macros' code refers to. Not part of the public interface.
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::Deref;
 
-use audit_core::{Actor, Entry, MemorySink};
+use audit_core::{Actor, Entry, MemorySink, QueryEntry};
 
 use crate::scope::{current, scope};
 use crate::{Audit, AuditBuilder};
@@ -41,7 +41,10 @@ pub async fn capture_with<F: Future>(audit: AuditBuilder, future: F) -> (F::Outp
         Err(error) => panic!("{error}"),
     };
     let output = audit.within(future).await;
-    (output, Captured(sink.take()))
+    if let Err(error) = audit.flush().await {
+        panic!("{error}");
+    }
+    (output, Captured { entries: sink.take(), queries: sink.queries() })
 }
 
 /// Runs `future` as this actor, keeping the rest of the context.
@@ -58,27 +61,40 @@ pub fn in_tenant<F: Future>(tenant: impl ToString, future: F) -> impl Future<Out
 
 /// Entries that were captured, in the order in which they were made.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Captured(Vec<Entry>);
+pub struct Captured {
+    entries: Vec<Entry>,
+    queries: Vec<QueryEntry>,
+}
 
 impl Captured {
+    /// The records of reads.
+    pub fn queries(&self) -> &[QueryEntry] {
+        &self.queries
+    }
+
     /// The one entry.
     ///
     /// # Panics
     /// If there is none, or more than one; the message lists them.
     #[track_caller]
     pub fn only(&self) -> Found<'_> {
-        assert!(self.0.len() == 1, "expected one entry, found {}", self.summary());
-        Found(&self.0[0])
+        assert!(self.entries.len() == 1, "expected one entry, found {}", self.summary());
+        Found(&self.entries[0])
     }
 
-    /// The entries about this type of resource.
+    /// The entries about this type of resource, and the records of its reads.
     pub fn of(&self, resource_type: &str) -> Self {
-        Self(self.0.iter().filter(|entry| entry.resource.kind == resource_type).cloned().collect())
+        let entries =
+            self.entries.iter().filter(|entry| entry.resource.kind == resource_type).cloned().collect();
+        let queries =
+            self.queries.iter().filter(|query| query.resource_type == resource_type).cloned().collect();
+        Self { entries, queries }
     }
 
     /// The entries with this action.
     pub fn with_action(&self, action: &str) -> Self {
-        Self(self.0.iter().filter(|entry| entry.action == action).cloned().collect())
+        let entries = self.entries.iter().filter(|entry| entry.action == action).cloned().collect();
+        Self { entries, queries: Vec::new() }
     }
 
     /// Asserts that nothing was recorded.
@@ -87,12 +103,12 @@ impl Captured {
     /// If something was; the message lists it.
     #[track_caller]
     pub fn assert_none(&self) {
-        assert!(self.0.is_empty(), "expected no entries, found {}", self.summary());
+        assert!(self.entries.is_empty(), "expected no entries, found {}", self.summary());
     }
 
     fn summary(&self) -> String {
-        let mut out = format!("{}:", self.0.len());
-        for entry in &self.0 {
+        let mut out = format!("{}:", self.entries.len());
+        for entry in &self.entries {
             let id = entry.resource.id.as_deref().unwrap_or("-");
             out.push_str(&format!(
                 "\n  {} {} {id} {:?}",
@@ -107,7 +123,7 @@ impl Deref for Captured {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        &self.0
+        &self.entries
     }
 }
 

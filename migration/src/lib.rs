@@ -37,7 +37,7 @@
 //! # What the guards refuse
 //!
 //! Entries are only ever added. The database itself refuses everything else, with the message
-//! `audit_log is append-only: <operation> refused`:
+//! `audit_log is append-only: <operation> refused` (or `audit_query`, the reads):
 //!
 //! | | PostgreSQL | MySQL, MariaDB | SQLite |
 //! |---|---|---|---|
@@ -65,7 +65,10 @@
 //!
 //! `sqlite`, `postgres` and `mysql` forward to SeaORM's drivers, `cli` builds the binary. None is on by default.
 
+mod append_only;
 mod m20260101_000001_audit_log;
+mod m20260101_000002_audit_query;
+mod types;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -75,7 +78,7 @@ use sea_orm_migration::prelude::*;
 /// Names of released migrations never change, and what a released migration does never changes.
 #[must_use]
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(m20260101_000001_audit_log::Migration)]
+    vec![Box::new(m20260101_000001_audit_log::Migration), Box::new(m20260101_000002_audit_query::Migration)]
 }
 
 /// SeaORM migrator of the audit tables alone; what it has applied stands in the table `audit_migrations`.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use super::{ConfigError, FailurePolicy};
+use super::{ConfigError, FailurePolicy, SpoolSync};
 use crate::{Classification, Framework, Frameworks};
 
 /// What the names of our environment variables begin with.
@@ -14,7 +15,7 @@ pub(super) const PREFIX: &str = "AUDIT_";
 const FOREIGN: [&str; 2] = ["AUDIT_TEST_", "AUDIT_BENCH_"];
 
 /// The keys, for suggestions and to find misplaced ones.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 24] = [
     "enabled",
     "log_reads",
     "log_failures",
@@ -32,6 +33,13 @@ const KEYS: [&str; 17] = [
     "frameworks",
     "classifications",
     "pending_limit",
+    "queue_limit",
+    "queue_wait_ms",
+    "batch_size",
+    "batch_wait_ms",
+    "spool_dir",
+    "spool_sync",
+    "spool_limit_bytes",
 ];
 const FRAMEWORK_KEYS: [&str; 3] = ["enabled", "retention_days", "audit_required"];
 
@@ -101,13 +109,34 @@ impl Raw<'_> {
         }
     }
 
-    pub(super) fn failure_policy(self, key: &str) -> Result<FailurePolicy, ConfigError> {
+    fn word(self) -> String {
         let text = match self {
             Self::Toml(Value::String(text)) => text.as_str(),
             Self::Text(text) => text,
             Self::Toml(_) => "",
         };
-        match text.trim().to_ascii_lowercase().replace('-', "_").as_str() {
+        text.trim().to_ascii_lowercase().replace('-', "_")
+    }
+
+    pub(super) fn path(self, key: &str) -> Result<PathBuf, ConfigError> {
+        match self {
+            Self::Toml(Value::String(path)) if !path.is_empty() => Ok(path.into()),
+            Self::Text(path) if !path.is_empty() => Ok(path.into()),
+            _ => self.wrong(key, "the path of a directory"),
+        }
+    }
+
+    pub(super) fn spool_sync(self, key: &str) -> Result<SpoolSync, ConfigError> {
+        match self.word().as_str() {
+            "always" => Ok(SpoolSync::Always),
+            "second" => Ok(SpoolSync::Second),
+            "never" => Ok(SpoolSync::Never),
+            _ => self.wrong(key, "`always`, `second` or `never`"),
+        }
+    }
+
+    pub(super) fn failure_policy(self, key: &str) -> Result<FailurePolicy, ConfigError> {
+        match self.word().as_str() {
             "block" => Ok(FailurePolicy::Block),
             "best_effort" => Ok(FailurePolicy::BestEffort),
             _ => self.wrong(key, "`block` or `best_effort`"),

@@ -42,6 +42,13 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         snapshot = true
         on_failure = "best_effort"
         pending_limit = 7
+        queue_limit = 8
+        queue_wait_ms = 9
+        batch_size = 10
+        batch_wait_ms = 11
+        spool_dir = "/var/spool"
+        spool_sync = "second"
+        spool_limit_bytes = 12
         classifications = { nickname = "PUBLIC", "A.b" = "top-secret" }
         [frameworks.sox]
         enabled = false
@@ -66,6 +73,13 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         ("AUDIT_SNAPSHOT", "yes"),
         ("AUDIT_ON_FAILURE", "BEST-EFFORT"),
         ("AUDIT_PENDING_LIMIT", "7"),
+        ("AUDIT_QUEUE_LIMIT", "8"),
+        ("AUDIT_QUEUE_WAIT_MS", "9"),
+        ("AUDIT_BATCH_SIZE", "10"),
+        ("AUDIT_BATCH_WAIT_MS", "11"),
+        ("AUDIT_SPOOL_DIR", "/var/spool"),
+        ("AUDIT_SPOOL_SYNC", "Second"),
+        ("AUDIT_SPOOL_LIMIT_BYTES", "12"),
         ("AUDIT_CLASSIFICATIONS", "nickname=public, A.b = TopSecret"),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "false"),
         ("AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS", "30"),

@@ -21,6 +21,8 @@ pub(super) struct Catalogue {
     actions: Vec<Action>,
     /// Views of audited tables, and their partitions, children and parents, by name in lower case.
     relatives: BTreeMap<String, String>,
+    /// By the name of a view the audited tables that it is made of.
+    views: BTreeMap<String, BTreeSet<String>>,
     /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
     reaching: BTreeSet<String>,
 }
@@ -131,6 +133,42 @@ impl Catalogue {
     /// The audited table whose rows are written under this name as well.
     pub(super) fn stands_for(&self, name: &str) -> Option<&str> {
         self.relatives.get(&name.to_lowercase()).map(String::as_str)
+    }
+
+    /// The audited tables whose rows are read under this name: of a view all those that it is made of.
+    pub(super) fn read_by(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.views.get(&name.to_lowercase()).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Finds the views that are made of audited tables, directly or by way of others, in their definitions. `quote` is what
+    /// stands around names there. One too many does no harm: it only makes a record of a read.
+    fn find_views(&mut self, views: &[(String, String)], quote: &str) {
+        let named = |definition: &str, name: &str| {
+            let name = format!("{quote}{}{quote}", name.to_lowercase());
+            definition.to_lowercase().contains(&name)
+        };
+        loop {
+            let mut found = Vec::new();
+            for (view, definition) in views {
+                let direct = self.tables.iter().filter(|(_, facts)| named(definition, &facts.id.1));
+                let direct = direct.map(|(table, _)| table.clone());
+                let others = self.views.iter().filter(|(other, _)| named(definition, other));
+                let tables: BTreeSet<_> =
+                    direct.chain(others.flat_map(|(_, tables)| tables.clone())).collect();
+                if !tables.is_empty()
+                    && self.views.get(&view.to_lowercase()).is_none_or(|known| !known.is_superset(&tables))
+                {
+                    found.push((view.to_lowercase(), tables));
+                }
+            }
+            if found.is_empty() {
+                return;
+            }
+            for (view, tables) in found {
+                // Only ever more, so that this ends even if two definitions name each other.
+                self.views.entry(view).or_default().extend(tables);
+            }
+        }
     }
 
     /// The table of this name that foreign keys refer to, if there is one.
@@ -268,6 +306,7 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
         let name: String = row.try_get("", "name")?;
         if !catalogue.tables.values().any(|facts| facts.id.1 == name) {
+            catalogue.views.entry(name.to_lowercase()).or_default().insert(table.clone());
             catalogue.relatives.insert(name.to_lowercase(), table);
         }
     }
@@ -299,8 +338,7 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
           OR r.update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT')) AND k.table_schema NOT IN ('mysql', 'sys') \
         GROUP BY k.constraint_schema, k.constraint_name, k.table_name, k.table_schema, k.referenced_table_schema, \
           k.referenced_table_name, r.delete_rule, r.update_rule";
-    const VIEWS: &str =
-        "SELECT table_name AS name FROM information_schema.views WHERE view_definition LIKE ?";
+    const VIEWS: &str = "SELECT table_name AS name, view_definition AS text FROM information_schema.views";
     let backend = DbBackend::MySql;
     let mut catalogue = Catalogue::default();
     for audited in audited {
@@ -335,13 +373,17 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
             facts.triggers = true;
             facts.after_triggers |= row.try_get::<String>("", "timing")? == "AFTER";
         }
-        let pattern = format!("%`{}`%", facts.id.1.replace('%', "\\%").replace('_', "\\_"));
-        let views = Statement::from_sql_and_values(backend, VIEWS, [Value::from(pattern)]);
-        for row in db.query_all_raw(views).await? {
-            let name: String = row.try_get("", "name")?;
-            catalogue.relatives.insert(name.to_lowercase(), audited.policy.table.clone());
-        }
         catalogue.tables.insert(audited.policy.table.clone(), facts);
+    }
+    let mut views = Vec::new();
+    for row in db.query_all_raw(Statement::from_string(backend, VIEWS)).await? {
+        // Nothing for who may not see it.
+        let text: Option<String> = row.try_get("", "text")?;
+        views.push((row.try_get("", "name")?, text.unwrap_or_default()));
+    }
+    catalogue.find_views(&views, "`");
+    for (view, tables) in &catalogue.views {
+        catalogue.relatives.extend(tables.first().map(|table| (view.clone(), table.clone())));
     }
     for row in db.query_all_raw(Statement::from_string(backend, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
@@ -357,7 +399,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
           f.on_delete AS on_delete, f.on_update AS on_update, f.\"from\" AS child_columns, \
           coalesce(f.\"to\", '') AS parent_columns \
         FROM pragma_table_list l, pragma_foreign_key_list(l.name, l.schema) f WHERE l.type = 'table' AND l.schema <> 'temp'";
-    const TABLES: &str = "SELECT type, lower(tbl_name) AS name, lower(coalesce(sql, '')) AS sql FROM sqlite_master WHERE type IN ('trigger', 'table')";
+    const TABLES: &str = "SELECT type, lower(tbl_name) AS name, lower(coalesce(sql, '')) AS sql FROM sqlite_master WHERE type IN ('trigger', 'table', 'view')";
     let mut catalogue = Catalogue::default();
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
@@ -367,9 +409,15 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
         let facts = TableFacts { id: (schema.to_owned(), name.to_lowercase()), ..TableFacts::default() };
         catalogue.tables.insert(audited.policy.table.clone(), facts);
     }
+    let mut views = Vec::new();
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, TABLES)).await? {
         let (on, sql): (String, String) = (row.try_get("", "name")?, row.try_get("", "sql")?);
-        let is_trigger = row.try_get::<String>("", "type")? == "trigger";
+        let kind: String = row.try_get("", "type")?;
+        if kind == "view" {
+            views.push((on, sql));
+            continue;
+        }
+        let is_trigger = kind == "trigger";
         for facts in catalogue.tables.values_mut() {
             if facts.id.1 == on {
                 facts.triggers |= is_trigger;
@@ -389,6 +437,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
             }
         }
     }
+    catalogue.find_views(&views, "");
     Ok(catalogue)
 }
 

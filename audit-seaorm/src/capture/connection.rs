@@ -14,6 +14,7 @@ use super::stream::AuditStream;
 use super::transaction::{self, AuditTransaction};
 use super::work::{self, Answer, Ask, Capture, Over, Request};
 use crate::Audit;
+use crate::store::to_db_err;
 
 /// A [`DatabaseConnection`] that captures every write to an audited table, whatever sends it: active models,
 /// `Entity::insert/update/delete`, `insert_many`, `update_many`, `delete_many`, upserts, raw SQL, and what foreign keys
@@ -41,6 +42,7 @@ impl Audit {
     ///
     /// Make one at start-up and clone it: what it learns of the database and of statements is shared by its clones.
     pub fn connect(&self, connection: DatabaseConnection) -> AuditConnection {
+        self.writer().deliver_to(&connection);
         let capture = Capture::new(self.clone(), connection.get_database_backend());
         AuditConnection { inner: connection, capture: Arc::new(capture), context: None }
     }
@@ -84,8 +86,9 @@ impl AuditConnection {
     /// # Errors
     /// As [`DatabaseConnection::close`].
     pub async fn close(self) -> Result<(), DbErr> {
-        self.audit().flush().await;
-        self.inner.close_by_ref().await
+        let flushed = self.audit().flush().await;
+        self.inner.close_by_ref().await?;
+        flushed.map_err(|error| to_db_err(&error))
     }
 
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
@@ -137,8 +140,9 @@ impl StreamTrait for AuditConnection {
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move {
             let over = Over::Pool(&self.inner);
-            if self.capture.passes(&over, &statement.sql).await? {
-                return self.inner.stream_raw(statement).await.map(AuditStream::of_pool);
+            let reading = self.capture.streams(&over, self.context.as_ref(), &statement).await?;
+            if let Some(reading) = reading {
+                return AuditStream::of_pool(self.inner.stream_raw(statement).await, reading).await;
             }
             let rows = self.run(Request::Prepared(statement), Ask::All).await?.rows();
             Ok(AuditStream::of_rows(rows))

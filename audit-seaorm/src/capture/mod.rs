@@ -11,6 +11,7 @@ mod mysql;
 pub(crate) mod pending;
 mod plan;
 mod postgres;
+mod reads;
 pub mod render;
 #[allow(dead_code, reason = "it tells more than is asked of it yet")]
 mod sql;

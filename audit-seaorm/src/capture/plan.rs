@@ -11,6 +11,7 @@ use sea_orm::DbBackend;
 
 use super::catalogue::Catalogue;
 use super::postgres;
+use super::reads::Reads;
 use super::sql::{Conflict, Parsed, Script, TableName, What};
 use crate::Registry;
 use crate::registry::Audited;
@@ -21,7 +22,16 @@ const CACHED: u64 = 8 << 20;
 /// A text that is longer is planned each time: the plans of a few such texts would drive out all others.
 const LONGEST: usize = 256 << 10;
 
-/// What capture has to do about a text of SQL.
+/// What is known of a text of SQL.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// What capture has to do about what it writes.
+    pub(super) plan: Plan,
+    /// What it reads and is to be recorded.
+    pub(super) reads: Vec<Reads>,
+}
+
+/// What capture has to do about what a text of SQL writes.
 #[derive(Debug)]
 pub(super) enum Plan {
     /// Nothing: it changes no audited table.
@@ -109,22 +119,29 @@ impl Step {
 pub(super) struct Plans {
     backend: DbBackend,
     tables: Tables,
-    cache: Cache<String, Arc<Plan>, ByLength>,
+    /// Whether reads of any table are to be recorded.
+    records_reads: bool,
+    cache: Cache<String, Arc<Planned>, ByLength>,
 }
 
 impl Plans {
     pub(super) fn new(registry: &Registry, backend: DbBackend) -> Self {
-        Self { backend, tables: Tables::new(registry), cache: Cache::with_weighter(4096, CACHED, ByLength) }
+        Self {
+            backend,
+            tables: Tables::new(registry),
+            records_reads: registry.policies().iter().any(|policy| policy.operations.read),
+            cache: Cache::with_weighter(4096, CACHED, ByLength),
+        }
     }
 
     /// The plan of this text, if it was seen before.
-    pub(super) fn known(&self, sql: &str) -> Option<Arc<Plan>> {
+    pub(super) fn known(&self, sql: &str) -> Option<Arc<Planned>> {
         self.cache.get(sql)
     }
 
     /// Remembers a plan.
-    pub(super) fn keep(&self, sql: &str, plan: Plan) -> Arc<Plan> {
-        let plan = Arc::new(plan);
+    pub(super) fn keep(&self, sql: &str, plan: Plan, reads: Vec<Reads>) -> Arc<Planned> {
+        let plan = Arc::new(Planned { plan, reads });
         if sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
         }
@@ -136,9 +153,34 @@ impl Plans {
     }
 
     /// Plans a text.
-    pub(super) fn make(&self, sql: &str, script: Script, catalogue: &Catalogue) -> Arc<Plan> {
+    pub(super) fn make(&self, sql: &str, script: Script, catalogue: &Catalogue) -> Arc<Planned> {
+        let reads = self.reads(sql, &script, Some(catalogue));
         let plan = self.plan(script, catalogue).unwrap_or_else(Plan::Refuse);
-        self.keep(sql, plan)
+        self.keep(sql, plan, reads)
+    }
+
+    /// Whether a text reads what may be a view of a table whose reads are recorded.
+    pub(super) fn may_read_views(&self, script: &Script) -> bool {
+        let mut names = script.statements.iter().flat_map(|parsed| &parsed.reads);
+        self.records_reads && names.any(|name| self.tables.get(name).is_none())
+    }
+
+    /// What a text reads and is to be recorded. Without a catalogue, views stay unknown.
+    pub(super) fn reads(&self, sql: &str, script: &Script, catalogue: Option<&Catalogue>) -> Vec<Reads> {
+        if !self.records_reads {
+            return Vec::new();
+        }
+        let table = |name: &TableName| self.tables.get(name)?.as_ref().ok().map(Arc::clone);
+        let audited = |name: &TableName| match table(name) {
+            Some(audited) => vec![audited],
+            None => {
+                let tables = catalogue.into_iter().flat_map(|catalogue| catalogue.read_by(&name.name));
+                let names = tables.map(|name| split_name(&name.to_lowercase()));
+                names.filter_map(|(schema, name)| table(&TableName { schema, name })).collect()
+            }
+        };
+        let parsed = script.statements.iter();
+        parsed.filter_map(|parsed| Reads::of(sql, self.backend, parsed, &audited)).collect()
     }
 
     fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, String> {
@@ -301,6 +343,14 @@ fn target_of(parsed: &Parsed) -> Option<&TableName> {
     }
 }
 
+/// A registered table's name in its parts.
+fn split_name(name: &str) -> (Option<String>, String) {
+    match name.split_once('.') {
+        Some((schema, name)) => (Some(schema.to_owned()), name.to_owned()),
+        None => (None, name.to_owned()),
+    }
+}
+
 /// The audited tables by the names that statements use.
 #[derive(Debug)]
 struct Tables(BTreeMap<String, Vec<Entry>>);
@@ -315,11 +365,8 @@ impl Tables {
     fn new(registry: &Registry) -> Self {
         let mut tables: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (name, audited) in registry.tables() {
-            let (schema, name) = match name.split_once('.') {
-                Some((schema, name)) => (Some(schema.to_lowercase()), name),
-                None => (None, name.as_str()),
-            };
-            tables.entry(name.to_lowercase()).or_default().push(Entry { schema, audited: audited.clone() });
+            let (schema, name) = split_name(&name.to_lowercase());
+            tables.entry(name).or_default().push(Entry { schema, audited: audited.clone() });
         }
         Self(tables)
     }
@@ -345,8 +392,8 @@ impl Tables {
 #[derive(Clone, Debug)]
 struct ByLength;
 
-impl Weighter<String, Arc<Plan>> for ByLength {
-    fn weight(&self, sql: &String, _: &Arc<Plan>) -> u64 {
+impl Weighter<String, Arc<Planned>> for ByLength {
+    fn weight(&self, sql: &String, _: &Arc<Planned>) -> u64 {
         sql.len() as u64 + 256
     }
 }

@@ -237,8 +237,9 @@ impl StreamTrait for AuditTransaction {
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move {
             let over = Over::Transaction(&self.inner, &self.state);
-            if self.capture.passes(&over, &statement.sql).await? {
-                return self.inner.stream_raw(statement).await.map(AuditStream::of_transaction);
+            let reading = self.capture.streams(&over, self.context.as_ref(), &statement).await?;
+            if let Some(reading) = reading {
+                return AuditStream::of_transaction(self.inner.stream_raw(statement).await, reading).await;
             }
             let rows = self.run(Request::Prepared(statement), Ask::All).await?.rows();
             Ok(AuditStream::of_rows(rows))

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use audit_core::{AuditContext, Entry, Error, Resource, Severity};
+use audit_core::{AuditContext, Entry, Error, Resource, Severity, action};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
@@ -14,7 +14,8 @@ use tokio::sync::RwLock;
 
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
-use super::plan::{Plan, Plans, Step};
+use super::plan::{Plan, Planned, Plans, Step};
+use super::reads::Reading;
 use super::sql::What;
 use super::transaction::{self, State};
 use super::{mysql, postgres, sqlite, whole};
@@ -284,38 +285,82 @@ impl Capture {
         Work { audit, registry: self.audit.registry(), catalogue, db, state, context, alone }
     }
 
-    /// Whether a text needs nothing from capture.
-    pub(super) async fn passes(&self, over: &Over<'_>, sql: &str) -> Result<bool, DbErr> {
-        Ok(self.rests(over) || matches!(*self.plan(over, sql).await?, Plan::Pass))
+    /// Whether rows may arrive one by one, because nothing is written; with the read that is to be recorded, if it is.
+    pub(super) async fn streams(
+        &self,
+        over: &Over<'_>,
+        context: Option<&Arc<AuditContext>>,
+        statement: &Statement,
+    ) -> Result<Option<Option<Reading>>, DbErr> {
+        if self.rests(over) {
+            return Ok(Some(None));
+        }
+        let planned = self.plan(over, &statement.sql).await?;
+        if !matches!(planned.plan, Plan::Pass) {
+            return Ok(None);
+        }
+        let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
+        self.reading(&planned, over, context, values).map(Some)
+    }
+
+    /// The record of what a statement reads, to be completed when it has been read.
+    fn reading(
+        &self,
+        planned: &Planned,
+        over: &Over<'_>,
+        context: Option<&Arc<AuditContext>>,
+        values: &[sea_orm::Value],
+    ) -> Result<Option<Reading>, DbErr> {
+        let audit = self.in_force();
+        if planned.reads.is_empty() || !audit.records(action::READ) {
+            return Ok(None);
+        }
+        let context = match context {
+            Some(context) => Arc::clone(context),
+            None => {
+                let resource = planned.reads.first().map_or("", |reads| reads.resource());
+                audit.context(action::READ, resource).map_err(|error| to_db_err(&error))?
+            }
+        };
+        let transaction = match over {
+            Over::Pool(_) => None,
+            Over::Transaction(_, state) => Some(&*state.id),
+        };
+        Ok(Some(Reading::begin(audit, &self.audit, &planned.reads, &context, transaction, values)))
     }
 
     fn rests(&self, over: &Over<'_>) -> bool {
         !self.audit.config().enabled || Scope::is_suspended() || over.is_mock()
     }
 
-    async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Plan>, DbErr> {
+    async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Planned>, DbErr> {
         if let Some(plan) = self.plans.known(sql) {
             return Ok(plan);
         }
         let script = super::sql::read(sql, self.backend);
         let harmless = |what: &What| matches!(what, What::Read | What::Transaction | What::Upkeep);
         if let Some(doubt) = self.plans.doubt(sql, &script) {
-            return Ok(self.plans.keep(sql, Plan::Refuse(doubt)));
+            return Ok(self.plans.keep(sql, Plan::Refuse(doubt), Vec::new()));
         }
         if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
-            return Ok(self.plans.keep(sql, Plan::Pass));
+            let catalogue = match self.plans.may_read_views(&script) {
+                true => Some(self.catalogue(over).await?),
+                false => None,
+            };
+            let reads = self.plans.reads(sql, &script, catalogue.as_deref());
+            return Ok(self.plans.keep(sql, Plan::Pass, reads));
         }
         let catalogue = self.catalogue(over).await?;
         let plan = self.plans.make(sql, script.clone(), &catalogue);
         let missing = |step: &Step| step.target().is_some_and(|audited| catalogue.table(audited).is_none());
-        if !plan.steps().iter().any(missing) {
+        if !plan.plan.steps().iter().any(missing) {
             return Ok(plan);
         }
         // The table may have been made since.
         self.forget().await;
         let catalogue = self.catalogue(over).await?;
         let plan = self.plans.make(sql, script, &catalogue);
-        if plan.steps().iter().any(|step| step.target().is_some_and(|a| catalogue.table(a).is_none())) {
+        if plan.plan.steps().iter().any(|step| step.target().is_some_and(|a| catalogue.table(a).is_none())) {
             // Nor must it be remembered that it isn't there.
             self.forget().await;
         }
@@ -366,8 +411,39 @@ impl Capture {
         if self.rests(&over) {
             return over.pass(request, ask).await;
         }
-        let plan = self.plan(&over, request.sql()).await?;
-        match &*plan {
+        let planned = self.plan(&over, request.sql()).await?;
+        if planned.reads.is_empty() {
+            return self.write(over, context, &planned, request, ask).await;
+        }
+        let Some(mut reading) = self.reading(&planned, &over, context, request.values())? else {
+            return self.write(over, context, &planned, request, ask).await;
+        };
+        let answer = self.write(over, context, &planned, request, ask).await;
+        match &answer {
+            Ok(Answer::Rows(rows)) if matches!(planned.plan, Plan::Pass) => {
+                reading.seen_none();
+                rows.iter().for_each(|row| reading.seen(row));
+            }
+            Ok(_) => {}
+            Err(_) => reading.failed(),
+        }
+        let recorded = reading.end().await;
+        // What failed first is what the caller has to know.
+        let answer = answer?;
+        recorded.map_err(|error| to_db_err(&error))?;
+        Ok(answer)
+    }
+
+    async fn write(
+        self: &Arc<Self>,
+        over: Over<'_>,
+        context: Option<&Arc<AuditContext>>,
+        planned: &Arc<Planned>,
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        let plan = &planned.plan;
+        match plan {
             Plan::Pass => return over.pass(request, ask).await,
             Plan::Redefine => {
                 let answer = over.pass(request, ask).await;
@@ -390,9 +466,10 @@ impl Capture {
         let answer = match over {
             Over::Transaction(db, state) if shielded => {
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
-                let (plan, request) = (Arc::clone(&plan), request.into_owned());
+                let (planned, request) = (Arc::clone(planned), request.into_owned());
                 to_the_end(async move {
-                    capture.within((db, &state), &catalogue, context, plan.steps(), request, ask).await
+                    let steps = planned.plan.steps();
+                    capture.within((db, &state), &catalogue, context, steps, request, ask).await
                 })
                 .await
             }
@@ -401,10 +478,10 @@ impl Capture {
                 self.within(over, &catalogue, context, plan.steps(), request, ask).await
             }
             Over::Pool(db) if shielded => {
-                let (capture, db, plan) = (Arc::clone(self), db.clone(), Arc::clone(&plan));
+                let (capture, db, planned) = (Arc::clone(self), db.clone(), Arc::clone(planned));
                 let request = request.into_owned();
                 to_the_end(async move {
-                    capture.alone(&db, &catalogue, context, plan.steps(), request, ask).await
+                    capture.alone(&db, &catalogue, context, planned.plan.steps(), request, ask).await
                 })
                 .await
             }

@@ -4,6 +4,8 @@ use audit_core::{Actor, Classification, Entry, Error, Resource, list_json};
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::entity::prelude::*;
 
+use super::{parse_digest, parse_list};
+
 /// An entry as it is stored. JSON columns hold the very text that was hashed.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_log")]
@@ -168,12 +170,7 @@ impl TryFrom<Model> for Entry {
             .parse::<Classification>()
             .map_err(|_| Error::Format("`classification` is unknown".into()))?;
         entry.is_sensitive = row.is_sensitive;
-        entry.integrity_hash = match row.integrity_hash {
-            None => None,
-            Some(hash) => {
-                Some(hash.try_into().map_err(|_| Error::Format("`integrity_hash` hasn't 32 bytes".into()))?)
-            }
-        };
+        entry.integrity_hash = parse_digest(row.integrity_hash)?;
         entry.ip_address = row.ip_address;
         entry.user_agent = row.user_agent;
         entry.session_id = row.session_id;
@@ -185,16 +182,6 @@ impl TryFrom<Model> for Entry {
         entry.transaction_id = row.transaction_id;
         Ok(entry)
     }
-}
-
-fn parse_list(column: &str, text: Option<&str>) -> Result<Vec<String>, Error> {
-    text.map_or_else(
-        || Ok(Vec::new()),
-        |text| {
-            serde_json::from_str(text)
-                .map_err(|_| Error::Format(format!("`{column}` isn't a JSON list of texts")))
-        },
-    )
 }
 
 impl Model {

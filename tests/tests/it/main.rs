@@ -10,6 +10,7 @@ mod hooks;
 mod manual;
 mod migration;
 mod query;
+mod reads;
 mod registry;
 mod regression;
 mod secrets;

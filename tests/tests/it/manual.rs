@@ -181,7 +181,7 @@ db_test!(c12_a_failure_survives_the_rollback_of_its_transaction, async |t| {
                 t.db.transaction::<_, (), DbErr>(|txn| Box::pin(async move { overdraw(txn, row.id).await }))
                     .await;
             assert!(outcome.unwrap_err().to_string().contains("not covered"));
-            audit.flush().await;
+            audit.flush().await.expect("flushed");
         }))
         .await;
     let entry = only_entry(t).await;

@@ -222,7 +222,7 @@ db_test!(c12_a_failure_logged_within_its_transaction_is_refused, async |t| {
     let audit = Audit::builder().store(t.connect().await.unwrap()).build().unwrap();
     audit.within(log_failure(&transaction, Operation::new("x", "y"), "no")).await.unwrap();
     transaction.rollback().await.unwrap();
-    audit.flush().await;
+    audit.flush().await.expect("flushed");
     assert_eq!(only_entry(t).await.status, "failed");
 });
 

@@ -13,6 +13,7 @@ mod columns;
 mod dml;
 mod lex;
 mod piece;
+pub(crate) mod question;
 mod shape;
 #[cfg(test)]
 mod tests;

@@ -230,6 +230,12 @@ impl Visitor for Seen {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
+            // PostgreSQL's `ONLY (t)`, which the parser takes for a function.
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
+                if self.lang == Lang::Pg && name.to_string().eq_ignore_ascii_case("only") =>
+            {
+                self.odd = true;
+            }
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 self.call(name)
             }

@@ -1,12 +1,12 @@
--- audit_log is append-only.
-CREATE TRIGGER audit_log_refuse_update BEFORE UPDATE ON audit_log
+-- {table} is append-only.
+CREATE TRIGGER {table}_refuse_update BEFORE UPDATE ON {table}
 BEGIN
-    SELECT RAISE(ABORT, 'audit_log is append-only: UPDATE refused');
+    SELECT RAISE(ABORT, '{table} is append-only: UPDATE refused');
 END;
 
-CREATE TRIGGER audit_log_refuse_delete BEFORE DELETE ON audit_log
+CREATE TRIGGER {table}_refuse_delete BEFORE DELETE ON {table}
 BEGIN
-    SELECT RAISE(ABORT, 'audit_log is append-only: DELETE refused');
+    SELECT RAISE(ABORT, '{table} is append-only: DELETE refused');
 END;
 
 -- INSERT OR REPLACE (or REPLACE) deletes the row that is in the way, by id or by seq, and fires no DELETE trigger
@@ -16,27 +16,27 @@ END;
 -- and ON CONFLICT go on to what they always do: a unique violation, nothing, or the UPDATE trigger.
 --
 -- The RAISE takes the guard's row back with the rest of the statement. A row lost or changed otherwise means refusal.
-CREATE TABLE audit_log_replace_guard (
+CREATE TABLE {table}_replace_guard (
     id integer NOT NULL PRIMARY KEY,
     mark text NOT NULL
 );
 
-INSERT INTO audit_log_replace_guard (id, mark) VALUES (1, 'kept');
+INSERT INTO {table}_replace_guard (id, mark) VALUES (1, 'kept');
 
 -- Only for an entry that exists: an ordinary insert pays one look-up of its id.
-CREATE TRIGGER audit_log_refuse_replace BEFORE INSERT ON audit_log
-WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+CREATE TRIGGER {table}_refuse_replace BEFORE INSERT ON {table}
+WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)
 BEGIN
-    INSERT OR IGNORE INTO audit_log_replace_guard (id, mark) VALUES (1, 'replaced');
-    SELECT RAISE(ABORT, 'audit_log is append-only: REPLACE refused')
-    WHERE NOT EXISTS (SELECT 1 FROM audit_log_replace_guard WHERE id = 1 AND mark = 'kept');
+    INSERT OR IGNORE INTO {table}_replace_guard (id, mark) VALUES (1, 'replaced');
+    SELECT RAISE(ABORT, '{table} is append-only: REPLACE refused')
+    WHERE NOT EXISTS (SELECT 1 FROM {table}_replace_guard WHERE id = 1 AND mark = 'kept');
 END;
 
 -- No statement chooses its own place in the order, replaces an entry by its place, or takes the last one there is,
 -- after which AUTOINCREMENT would have none left. NEW.seq is -1 where the statement gives none; the table's CHECK
 -- refuses a seq of -1 that it does give.
-CREATE TRIGGER audit_log_refuse_seq BEFORE INSERT ON audit_log
+CREATE TRIGGER {table}_refuse_seq BEFORE INSERT ON {table}
 WHEN NEW.seq <> -1
 BEGIN
-    SELECT RAISE(ABORT, 'audit_log is append-only: explicit seq refused');
+    SELECT RAISE(ABORT, '{table} is append-only: explicit seq refused');
 END;

@@ -1,0 +1,223 @@
+//! What the records of every family share: words, ids, fitting into columns, the input of their digests.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use crate::{Entry, Error, QueryEntry, Sanitizer, Value};
+
+/// A record of any family, on its way to its table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Record {
+    /// For `audit_log`.
+    Entry(Box<Entry>),
+    /// For `audit_query`.
+    Query(Box<QueryEntry>),
+}
+
+impl Record {
+    /// Its id; no two records have the same.
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Entry(entry) => entry.id,
+            Self::Query(query) => query.id,
+        }
+    }
+
+    /// When it was made.
+    pub fn timestamp(&self) -> DateTime<Utc> {
+        match self {
+            Self::Entry(entry) => entry.timestamp,
+            Self::Query(query) => query.timestamp,
+        }
+    }
+}
+
+impl From<Entry> for Record {
+    fn from(entry: Entry) -> Self {
+        Self::Entry(Box::new(entry))
+    }
+}
+
+impl From<QueryEntry> for Record {
+    fn from(query: QueryEntry) -> Self {
+        Self::Query(Box::new(query))
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in the database, in JSON and on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                $(if text.eq_ignore_ascii_case($word) { return Ok(Self::$variant); })+
+                Err(Error::Format(format!(concat!("unknown ", $what, "; known are {}"), [$($word),+].join(", "))))
+            }
+        }
+    };
+}
+
+words! {
+    /// How an operation ended.
+    Status, "status" {
+        /// It was done.
+        Success = "success",
+        /// It was not done.
+        Failed = "failed",
+        /// It was done, with something to look at.
+        Warning = "warning",
+        /// Nothing was to be done; for information.
+        Info = "info",
+    }
+}
+
+words! {
+    /// How much an entry matters.
+    Severity, "severity" {
+        /// Routine.
+        Low = "low",
+        /// Worth knowing.
+        Medium = "medium",
+        /// Critical operations.
+        High = "high",
+        /// Security is at stake.
+        Critical = "critical",
+    }
+}
+
+words! {
+    /// What a read asked for.
+    QueryType, "query type" {
+        /// Rows.
+        Select = "select",
+        /// How many rows there are.
+        Count = "count",
+        /// Sums, averages and the like, or groups.
+        Aggregate = "aggregate",
+        /// Whether there is a row.
+        Exists = "exists",
+    }
+}
+
+/// A field as it is hashed: tag and content, each after its length; nothing if it is unknown.
+pub(crate) fn digest_field(tag: &str, bytes: Option<&[u8]>, mut take: impl FnMut(&[u8])) {
+    if let Some(bytes) = bytes {
+        for part in [tag.as_bytes(), bytes] {
+            take(&(part.len() as u64).to_be_bytes());
+            take(part);
+        }
+    }
+}
+
+/// Limit of free texts, in characters.
+pub(crate) const MAX_TEXT: usize = 16_384;
+
+/// Cuts `text` to `limit` characters, the last of which then is an ellipsis, and replaces NUL.
+pub(crate) fn fit(text: &mut String, limit: usize) {
+    if text.len() > limit
+        && let Some((end, _)) = text.char_indices().nth(limit)
+    {
+        let keep = text[..end].char_indices().next_back().map_or(0, |(at, _)| at);
+        text.truncate(keep);
+        text.push('\u{2026}');
+    }
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{fffd}");
+    }
+}
+
+pub(crate) fn fit_cow(text: &mut Cow<'static, str>, limit: usize) {
+    if text.len() > limit || text.contains('\0') {
+        fit(text.to_mut(), limit);
+    }
+}
+
+pub(crate) fn clean(sanitizer: &Sanitizer, text: &str) -> String {
+    sanitizer.sanitize_text(text).into_owned()
+}
+
+/// A list of names as JSON, or `None` if it is empty: how lists are stored.
+pub fn list_json(names: &[String]) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
+    let list = Value::List(names.iter().map(|name| Value::Text(name.clone())).collect());
+    Some(list.to_json())
+}
+
+/// A UUID v7 for this time, greater than every other that this process made for the same or an earlier one.
+pub(crate) fn new_id(timestamp: DateTime<Utc>) -> Uuid {
+    static CONTEXT: LazyLock<Mutex<ContextV7>> =
+        LazyLock::new(|| Mutex::new(ContextV7::new().with_additional_precision()));
+    // A panic elsewhere can't have left the counter in a bad state: at worst it skipped a value.
+    let context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let seconds = u64::try_from(timestamp.timestamp()).unwrap_or(0);
+    Uuid::new_v7(Timestamp::from_unix(&*context, seconds, timestamp.timestamp_subsec_nanos()))
+}
+
+/// A digest as hexadecimal text, for serde.
+pub(crate) mod hex_digest {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[allow(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<S: Serializer>(
+        digest: &Option<[u8; 32]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        digest.map(|digest| crate::policy::hex(&digest)).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<[u8; 32]>, D::Error> {
+        let Some(text) = <Option<String>>::deserialize(deserializer)? else { return Ok(None) };
+        let mut digest = [0; 32];
+        let digits = text.as_bytes().as_chunks::<2>();
+        if digits.0.len() != digest.len() || !digits.1.is_empty() {
+            return Err(D::Error::custom("a digest has 64 hexadecimal digits"));
+        }
+        for (byte, digits) in digest.iter_mut().zip(digits.0) {
+            let parsed = std::str::from_utf8(digits).ok().and_then(|two| u8::from_str_radix(two, 16).ok());
+            *byte = parsed.ok_or_else(|| D::Error::custom("a digest has 64 hexadecimal digits"))?;
+        }
+        Ok(Some(digest))
+    }
+}

@@ -1,0 +1,397 @@
+//! Reads: which of them are recorded, and how.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use audit_core::{
+    AuditContext, Error, FailurePolicy, FieldPolicy, QueryEntry, QueryType, Record, ResourcePolicy,
+    Sanitizer, Status, Value,
+};
+use sea_orm::{DbBackend, QueryResult};
+
+use super::render;
+use super::sql::question::{Column, Filter, Operand, Question, Scalar, question};
+use super::sql::{Parsed, TableName};
+use crate::Audit;
+use crate::registry::Audited;
+
+/// What one statement reads and is to be recorded.
+#[derive(Debug)]
+pub(super) struct Reads {
+    /// What it asks; `None` if only the database understands it.
+    question: Option<Question>,
+    read: Vec<Read>,
+    /// All audited tables that it names, for the treatment of values.
+    known: Vec<(TableName, Arc<Audited>)>,
+}
+
+/// What is read of one table.
+#[derive(Debug)]
+struct Read {
+    table: TableName,
+    audited: Arc<Audited>,
+    fields: Vec<String>,
+}
+
+impl Reads {
+    /// What a statement of a text reads, or `None` if nothing of it is to be recorded.
+    pub(super) fn of(
+        sql: &str,
+        backend: DbBackend,
+        parsed: &Parsed,
+        audited: &dyn Fn(&TableName) -> Vec<Arc<Audited>>,
+    ) -> Option<Self> {
+        let tables =
+            |name: &TableName| audited(name).into_iter().map(|audited| (name.clone(), audited)).collect();
+        let known: Vec<(TableName, Arc<Audited>)> =
+            parsed.reads.iter().flat_map(|name| -> Vec<_> { tables(name) }).collect();
+        if !known.iter().any(|(_, audited)| audited.policy.operations.read) {
+            return None;
+        }
+        let question = question(sql, backend, parsed);
+        let mut read: Vec<Read> = Vec::new();
+        for (table, audited) in known.iter().filter(|(_, audited)| audited.policy.operations.read) {
+            let fields = question.as_ref().map(|q| fields(&audited.policy, q, table)).unwrap_or_default();
+            // A view and its table, say.
+            match read.iter_mut().find(|read| Arc::ptr_eq(&read.audited, audited)) {
+                Some(read) => {
+                    let new: Vec<_> = fields.into_iter().filter(|f| !read.fields.contains(f)).collect();
+                    read.fields.extend(new);
+                }
+                None => read.push(Read { table: table.clone(), audited: Arc::clone(audited), fields }),
+            }
+        }
+        Some(Self { question, read, known })
+    }
+
+    /// The first resource that is read, for errors.
+    pub(super) fn resource(&self) -> &str {
+        self.read.first().map_or("", |read| &read.audited.policy.resource)
+    }
+
+    fn kind(&self) -> QueryType {
+        self.question.as_ref().map_or(QueryType::Select, |question| question.kind)
+    }
+}
+
+/// The names of the fields that a question reads of a table, in the order of the resource's.
+fn fields(policy: &ResourcePolicy, question: &Question, table: &TableName) -> Vec<String> {
+    let asked: Vec<_> = question.asked.iter().filter(|asked| asked.table == *table).collect();
+    let is_read = |field: &&FieldPolicy| {
+        asked
+            .iter()
+            .any(|asked| asked.all || asked.columns.iter().any(|c| c.eq_ignore_ascii_case(&field.column)))
+    };
+    policy.fields.iter().filter(is_read).map(|field| field.name.clone()).collect()
+}
+
+/// A read on its way, with the records that are made of it.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// Empty once they have been sent.
+    queries: Vec<QueryEntry>,
+    kind: QueryType,
+    begun: Instant,
+    count: Option<i64>,
+    status: Status,
+    /// In force.
+    audit: Audit,
+    /// The connection's, whose writer is used if the other one has no database.
+    own: Audit,
+}
+
+impl Reading {
+    /// Begins the records of a statement with these values.
+    pub(super) fn begin(
+        audit: Audit,
+        own: &Audit,
+        reads: &[Reads],
+        context: &AuditContext,
+        transaction: Option<&str>,
+        values: &[sea_orm::Value],
+    ) -> Self {
+        let mut queries = Vec::with_capacity(reads.len());
+        let now = audit.clock().now();
+        for reads in reads {
+            for read in &reads.read {
+                let policy = &read.audited.policy;
+                let mut query = QueryEntry::new(now, reads.kind(), &*policy.resource);
+                query.fields.clone_from(&read.fields);
+                query.filters = match &reads.question {
+                    Some(question) => question.filter.as_ref().map(|filter| {
+                        let show = Show { reads, read, sanitizer: audit.sanitizer(), values };
+                        show.filter(filter, policy.max_value_bytes())
+                    }),
+                    None => Some(r#"{"unknown":true}"#.to_owned()),
+                };
+                query.transaction_id = transaction.map(str::to_owned);
+                queries.push(query.with_policy(policy).with_context(context, audit.sanitizer()));
+            }
+        }
+        // Of several statements in one text only the last one's rows are there to be counted.
+        let kind = reads.last().map_or(QueryType::Select, Reads::kind);
+        let own = own.clone();
+        Self { queries, kind, begun: Instant::now(), count: None, status: Status::Success, audit, own }
+    }
+
+    /// Rows can be counted; there was none so far.
+    pub(super) fn seen_none(&mut self) {
+        self.count = Some(0);
+    }
+
+    /// A row has come.
+    pub(super) fn seen(&mut self, row: &QueryResult) {
+        let told = match self.kind {
+            QueryType::Count => row.try_get_by_index::<i64>(0).ok(),
+            QueryType::Exists => {
+                let truth = row.try_get_by_index::<bool>(0).ok();
+                truth
+                    .map(i64::from)
+                    .or_else(|| row.try_get_by_index::<i64>(0).ok().map(|n| i64::from(n != 0)))
+            }
+            _ => None,
+        };
+        self.count = Some(self.count.unwrap_or(0).saturating_add(told.unwrap_or(1)));
+    }
+
+    /// It failed, from here on.
+    pub(super) fn failed(&mut self) {
+        self.status = Status::Failed;
+    }
+
+    /// Records it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if it can't be recorded, unless the policy is best effort.
+    pub(super) async fn end(mut self) -> Result<(), Error> {
+        let queries = self.complete();
+        let lossy = self.audit.config().on_failure == FailurePolicy::BestEffort;
+        let (audit, own) = (self.audit.clone(), self.own.clone());
+        drop(self);
+        let count = queries.len();
+        match (record(&audit, &own, queries).await, lossy) {
+            (Err(error), true) => {
+                tracing::error!(%error, "records of reads are lost; the policy is best effort");
+                own.writer().lose(count);
+                Ok(())
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn complete(&mut self) -> Vec<QueryEntry> {
+        let duration = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let mut queries = std::mem::take(&mut self.queries);
+        for query in &mut queries {
+            query.duration_us = duration;
+            query.record_count = self.count;
+            query.status = self.status;
+            query.finish();
+        }
+        queries
+    }
+}
+
+async fn record(audit: &Audit, own: &Audit, queries: Vec<QueryEntry>) -> Result<(), Error> {
+    if let Some(sink) = audit.sink() {
+        return sink.record_queries(&queries).await;
+    }
+    for query in queries {
+        audit.writer_or(own).send(Record::from(query)).await?;
+    }
+    Ok(())
+}
+
+/// Dropped before its end: a stream that nobody read on, or a cancelled future. What was read was read.
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.queries.is_empty() {
+            return;
+        }
+        if self.status == Status::Success {
+            self.status = Status::Warning;
+        }
+        let queries = self.complete();
+        if self.audit.sink().is_none() {
+            let writer = self.audit.writer_or(&self.own);
+            queries.into_iter().for_each(|query| writer.send_now(Record::from(query)));
+            return;
+        }
+        let (audit, own) = (self.audit.clone(), self.own.clone());
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                let task = runtime.spawn(async move {
+                    if let Err(error) = record(&audit, &own, queries).await {
+                        tracing::error!(%error, "the record of a read is lost");
+                    }
+                });
+                self.audit.defer(task);
+            }
+            Err(_) => {
+                tracing::error!("the record of a read is lost: its stream was dropped outside of a runtime")
+            }
+        }
+    }
+}
+
+/// Shows conditions with the values that may be shown.
+struct Show<'a> {
+    reads: &'a Reads,
+    read: &'a Read,
+    sanitizer: &'a Sanitizer,
+    values: &'a [sea_orm::Value],
+}
+
+/// What is known of a column.
+enum Known<'a> {
+    Field(&'a ResourcePolicy, &'a FieldPolicy),
+    Unknown,
+}
+
+impl Show<'_> {
+    /// A condition as JSON; of one that is longer than `limit` bytes its length and digest.
+    fn filter(&self, filter: &Filter, limit: usize) -> String {
+        let mut out = String::with_capacity(64);
+        self.write(filter, &mut out);
+        if out.len() <= limit {
+            return out;
+        }
+        Value::oversized(&out).to_json()
+    }
+
+    fn write(&self, filter: &Filter, out: &mut String) {
+        match filter {
+            Filter::All(members) => self.write_members("and", members, out),
+            Filter::Any(members) => self.write_members("or", members, out),
+            Filter::Not(inner) => {
+                out.push_str(r#"{"not":"#);
+                self.write(inner, out);
+                out.push('}');
+            }
+            Filter::Compare { column, op, with } => {
+                let known = self.known(column);
+                out.push_str(r#"{"field":"#);
+                text(&self.name(column, &known), out);
+                out.push_str(r#","op":"#);
+                text(op, out);
+                match with {
+                    Operand::Nothing => {}
+                    Operand::One(value) => {
+                        out.push_str(r#","value":"#);
+                        self.value(&known, &column.name, value).write_json(out);
+                    }
+                    Operand::List(values) => {
+                        let values = values.iter().map(|value| self.value(&known, &column.name, value));
+                        out.push_str(r#","value":"#);
+                        Value::List(values.collect()).write_json(out);
+                    }
+                    Operand::Column(other) => {
+                        out.push_str(r#","other":"#);
+                        text(&self.name(other, &self.known(other)), out);
+                    }
+                    Operand::Query(filter) => {
+                        out.push_str(r#","query":"#);
+                        match filter {
+                            Some(filter) => self.write(filter, out),
+                            None => out.push_str("{}"),
+                        }
+                    }
+                }
+                out.push('}');
+            }
+            Filter::Expression { text: expression, values, columns } => {
+                let secret = columns.iter().any(|column| self.is_secret(column));
+                let values = values.iter().map(|value| match secret {
+                    true => Value::Masked,
+                    false => self.value(&Known::Unknown, "", value),
+                });
+                out.push_str(r#"{"expression":"#);
+                text(&self.sanitizer.sanitize_text(expression), out);
+                out.push_str(r#","values":"#);
+                Value::List(values.collect()).write_json(out);
+                out.push('}');
+            }
+        }
+    }
+
+    fn write_members(&self, word: &str, members: &[Filter], out: &mut String) {
+        out.push_str("{\"");
+        out.push_str(word);
+        out.push_str("\":[");
+        for (at, member) in members.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            self.write(member, out);
+        }
+        out.push_str("]}");
+    }
+
+    /// The table that a column is of, if it is audited and has such a column.
+    fn known(&self, column: &Column) -> Known<'_> {
+        for table in &column.tables {
+            for (_, audited) in self.reads.known.iter().filter(|(name, _)| name == table) {
+                let field =
+                    audited.policy.fields.iter().find(|f| f.column.eq_ignore_ascii_case(&column.name));
+                if let Some(field) = field {
+                    return Known::Field(&audited.policy, field);
+                }
+            }
+        }
+        Known::Unknown
+    }
+
+    /// The name of a column: the field's, with its resource if that is another one.
+    fn name(&self, column: &Column, known: &Known<'_>) -> String {
+        match known {
+            Known::Field(policy, field) if policy.resource == self.read.audited.policy.resource => {
+                field.name.clone()
+            }
+            Known::Field(policy, field) => format!("{}.{}", policy.resource, field.name),
+            Known::Unknown => match column.tables.as_slice() {
+                [table] if *table != self.read.table => format!("{}.{}", table.name, column.name),
+                _ => column.name.clone(),
+            },
+        }
+    }
+
+    fn is_secret(&self, column: &Column) -> bool {
+        match self.known(column) {
+            Known::Field(_, field) => field.masked || !field.tracked,
+            Known::Unknown => self.sanitizer.is_sensitive_name(&column.name),
+        }
+    }
+
+    /// A value that a column is compared with, as the column's own values are recorded.
+    fn value(&self, known: &Known<'_>, column: &str, scalar: &Scalar) -> Value {
+        let value = match scalar {
+            Scalar::Param(index) => self.values.get(*index).cloned().map_or(Value::Null, render::value),
+            Scalar::Text(text) => Value::Text(text.clone()),
+            Scalar::Number(number) => match number.parse() {
+                Ok(int) => Value::Int(int),
+                Err(_) => Value::Decimal(number.clone()),
+            },
+            Scalar::Bool(truth) => Value::Bool(*truth),
+            Scalar::Null => Value::Null,
+        };
+        match known {
+            Known::Field(_, field) if !field.tracked => Value::Masked,
+            Known::Field(policy, field) => policy.guard(field, value),
+            Known::Unknown if self.sanitizer.is_sensitive_name(column) => Value::Masked,
+            Known::Unknown => self.clean(value),
+        }
+    }
+
+    fn clean(&self, value: Value) -> Value {
+        match value {
+            Value::Text(text) => Value::Text(self.sanitizer.sanitize_text(&text).into_owned()),
+            Value::Json(document) => Value::Json(self.sanitizer.sanitize_json(document)),
+            Value::List(items) => Value::List(items.into_iter().map(|item| self.clean(item)).collect()),
+            other => other,
+        }
+    }
+}
+
+fn text(text: &str, out: &mut String) {
+    Value::Text(text.to_owned()).write_json(out);
+}

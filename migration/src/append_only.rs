@@ -1,0 +1,100 @@
+//! Tables that are only ever added to: created together with their indexes and guards, or not at all.
+//!
+//! The guards are plain SQL for a DBA to read, in `sql/`, with `{table}` for the table's name.
+//!
+//! **Invariant:** nothing here changes what a released migration does.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+/// A table of records.
+pub(crate) struct AppendOnly {
+    pub(crate) name: &'static str,
+    pub(crate) table: fn(DbBackend) -> TableCreateStatement,
+    pub(crate) indexes: fn(DbBackend) -> Vec<IndexCreateStatement>,
+}
+
+impl AppendOnly {
+    /// Creates the table, its indexes and its guards.
+    pub(crate) async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        match manager.get_database_backend() {
+            // SeaORM already runs a migration on PostgreSQL in a transaction.
+            DbBackend::Postgres => self.create(manager).await,
+            DbBackend::Sqlite => {
+                let transaction = manager.begin().await?;
+                self.create(&transaction).await?;
+                transaction.commit().await
+            }
+            DbBackend::MySql => self.up_mysql(manager).await,
+            other => Err(self.unsupported(other)),
+        }
+    }
+
+    /// Drops it with all its records.
+    pub(crate) async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        match manager.get_database_backend() {
+            DbBackend::Postgres | DbBackend::MySql => self.drop(manager).await,
+            DbBackend::Sqlite => {
+                let transaction = manager.begin().await?;
+                self.drop(&transaction).await?;
+                transaction.commit().await
+            }
+            other => Err(self.unsupported(other)),
+        }
+    }
+
+    /// MySQL commits each DDL statement by itself, so what a failed attempt made is dropped here: a table without its
+    /// guards would accept everything, and be in the way of the next attempt.
+    async fn up_mysql(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        // Else the clean-up could not tell somebody else's table from ours. The name is that in `sql/mysql`.
+        let guard = format!("{}_truncate_guard", self.name);
+        if manager.has_table(&guard).await? {
+            return Err(DbErr::Migration(format!("the table `{guard}` exists already")));
+        }
+        manager.create_table((self.table)(DbBackend::MySql)).await?;
+        let Err(error) = self.secure(manager).await else { return Ok(()) };
+        match self.drop(manager).await {
+            Ok(()) => Err(error),
+            Err(leftover) => {
+                Err(DbErr::Migration(format!("{error}; then, dropping the unguarded table: {leftover}")))
+            }
+        }
+    }
+
+    async fn create(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.create_table((self.table)(manager.get_database_backend())).await?;
+        self.secure(manager).await
+    }
+
+    /// Indexes and guards.
+    async fn secure(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        let backend = manager.get_database_backend();
+        for index in (self.indexes)(backend) {
+            manager.create_index(index).await?;
+        }
+        let guard = match backend {
+            DbBackend::Postgres => include_str!("sql/postgres/guard.sql"),
+            DbBackend::MySql => include_str!("sql/mysql/guard.sql"),
+            _ => include_str!("sql/sqlite/guard.sql"),
+        };
+        self.run(manager, guard).await
+    }
+
+    async fn drop(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        let script = match manager.get_database_backend() {
+            DbBackend::Postgres => include_str!("sql/postgres/drop.sql"),
+            DbBackend::MySql => include_str!("sql/mysql/drop.sql"),
+            _ => include_str!("sql/sqlite/drop.sql"),
+        };
+        self.run(manager, script).await
+    }
+
+    async fn run(&self, manager: &SchemaManager<'_>, script: &str) -> Result<(), DbErr> {
+        let script = script.replace("{table}", self.name);
+        manager.get_connection().execute_unprepared(&script).await.map(|_| ())
+    }
+
+    fn unsupported(&self, backend: DbBackend) -> DbErr {
+        DbErr::BackendNotSupported { db: backend.as_str(), ctx: self.name }
+    }
+}

@@ -1,0 +1,61 @@
+//! Column types that differ from backend to backend.
+//!
+//! **Invariant:** nothing here changes once a release has used it; a later migration that needs something else gets something
+//! of its own.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+/// What SeaORM's `Uuid`, `DateTimeUtc`, `String` and `Vec<u8>`
+/// read and write there.
+pub(crate) struct Types(pub(crate) DbBackend);
+
+impl Types {
+    /// Assigned by the database as the entry is written, while the row that it is about is locked: the entries of one
+    /// row are in the order of its changes, whatever the clocks of the application's servers say.
+    pub(crate) fn sequence(&self, name: impl IntoIden) -> ColumnDef {
+        let mut column = ColumnDef::new(name);
+        match self.0 {
+            // ALWAYS: no statement chooses its own place in the order.
+            DbBackend::Postgres => column.custom("bigint GENERATED ALWAYS AS IDENTITY"),
+            DbBackend::Sqlite => column.integer().auto_increment(),
+            _ => column.big_integer().not_null().auto_increment(),
+        };
+        column
+    }
+
+    pub(crate) fn uuid(&self, name: impl IntoIden) -> ColumnDef {
+        match self.0 {
+            // 16 bytes. SeaQuery's own type would be called `uuid_text`, though what is stored is no text.
+            DbBackend::Sqlite => ColumnDef::new(name).blob().take(),
+            _ => ColumnDef::new(name).uuid().take(),
+        }
+    }
+
+    /// Microseconds, UTC.
+    pub(crate) fn moment(&self, name: impl IntoIden) -> ColumnDef {
+        match self.0 {
+            // Not `timestamp`, which ends in 2038 and is turned to the reader's time zone.
+            DbBackend::MySql => ColumnDef::new(name).custom("datetime(6)").take(),
+            DbBackend::Sqlite => ColumnDef::new(name).text().take(),
+            _ => ColumnDef::new(name).custom("timestamp(6) with time zone").take(),
+        }
+    }
+
+    /// Text without limit. JSON too is kept as text: what is hashed is the exact bytes that readers get.
+    pub(crate) fn text(&self, name: impl IntoIden) -> ColumnDef {
+        match self.0 {
+            // `text` would end at 65,535 bytes.
+            DbBackend::MySql => ColumnDef::new(name).custom("longtext").take(),
+            _ => ColumnDef::new(name).text().take(),
+        }
+    }
+
+    /// 32 bytes.
+    pub(crate) fn hash(&self, name: impl IntoIden) -> ColumnDef {
+        match self.0 {
+            DbBackend::MySql => ColumnDef::new(name).binary_len(32).take(),
+            _ => ColumnDef::new(name).blob().take(),
+        }
+    }
+}
