@@ -1,5 +1,6 @@
 //! C7: reads, as an `AuditConnection` sees them. C14: the writer behind them, and its spool.
 
+mod killed;
 mod recorded;
 mod writer;
 
