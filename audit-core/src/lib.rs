@@ -27,7 +27,7 @@ pub use change::{Change, Changes, Diff, FieldValues, snapshot_json};
 pub use classify::{Classification, FieldKind, ParseClassificationError, classify, classify_field};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use compliance::{Framework, Frameworks};
-pub use config::{Config, ConfigError, FailurePolicy};
+pub use config::{Config, ConfigError, FailurePolicy, ResourceConfig};
 pub use context::{Actor, AuditContext};
 pub use entry::{Entry, Severity, Status, action, list_json, module};
 pub use error::Error;

@@ -6,11 +6,13 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use audit_core::{
-    AuditContext, Clock, Config, EntityOptions, Entry, Error, Resource, Sanitizer, Sink, SystemClock,
+    AuditContext, Clock, Config, EntityOptions, Entry, Error, FailurePolicy, Resource, Sanitizer, Sink,
+    SystemClock,
 };
 use sea_orm::{DatabaseConnection, EntityTrait};
 use tokio::task::JoinHandle;
 
+use crate::metrics::{Counters, Metrics};
 use crate::registry::{Declared, Registry, Selection};
 use crate::scope::{self, Scope};
 
@@ -38,6 +40,7 @@ struct Inner {
     sink: Option<Arc<dyn Sink>>,
     store: Option<DatabaseConnection>,
     deferred: Mutex<Vec<JoinHandle<()>>>,
+    counters: Counters,
 }
 
 static INSTALLED: OnceLock<Audit> = OnceLock::new();
@@ -89,6 +92,11 @@ impl Audit {
         &self.0.sanitizer
     }
 
+    /// What happened so far to the entries of this audit, since it was built.
+    pub fn metrics(&self) -> Metrics {
+        self.0.counters.read()
+    }
+
     /// Waits for the entries that had to be written apart from a transaction; see [`AuditBuilder::store`]. Call it
     /// before the process ends.
     pub async fn flush(&self) {
@@ -125,6 +133,15 @@ impl Audit {
             && !self.0.config.skip_actions.iter().any(|skipped| skipped.eq_ignore_ascii_case(action))
     }
 
+    /// What happens to an operation on this resource whose entry can't be written.
+    pub(crate) fn on_failure(&self, resource: &str) -> FailurePolicy {
+        self.0.registry.on_failure(resource).unwrap_or(self.0.config.on_failure)
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
     }
@@ -158,6 +175,7 @@ impl Audit {
             sink: builder.sink,
             store: builder.store,
             deferred: Mutex::default(),
+            counters: Counters::default(),
         }))
     }
 }

@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use audit_core::{Entry, Error};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::Audit;
 pub use crate::log::Operation;
-use crate::store::to_db_err;
+use crate::store::{is_transaction, to_db_err};
 
 /// Records what a function did. `error`: what it failed with.
 ///
@@ -34,7 +34,7 @@ pub async fn record<C: ConnectionTrait>(
         None => operation,
     };
     let Some(entry) = operation.entry(&audit)? else { return Ok(()) };
-    let in_transaction = typeid::of::<C>() == typeid::of::<DatabaseTransaction>();
+    let in_transaction = is_transaction::<C>();
     match (db, audit.own_store()) {
         (Some(_), Some(_)) if failed && in_transaction => {
             defer(&audit, entry);

@@ -56,6 +56,7 @@ pub mod entity;
 #[doc(hidden)]
 pub mod field;
 mod log;
+mod metrics;
 pub mod prelude;
 mod query;
 mod registry;
@@ -69,6 +70,7 @@ pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_action, audited};
 pub use capture::{AuditConnection, AuditStream, AuditTransaction};
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
+pub use metrics::Metrics;
 pub use query::{LogFilter, get_audit_logs};
 pub use registry::{Audited, Registry};
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
@@ -79,8 +81,8 @@ pub use task::AuditTask;
 #[doc(hidden)]
 pub mod __private {
     pub use audit_core::{
-        Auditable, Classification, Diff, FieldSpec, FieldValues, Operations, ResourceSpec, Severity,
-        Tracking, Value,
+        Auditable, Classification, Diff, FailurePolicy, FieldSpec, FieldValues, Operations, ResourceSpec,
+        Severity, Tracking, Value,
     };
     pub use {async_trait, inventory, sea_orm};
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use audit_core::{
-    Auditable, Column, Config, Diff, EntityOptions, Error, FieldKind, FieldValues, ResourcePolicy,
-    ResourceSpec, Sanitizer,
+    Auditable, Column, Config, Diff, EntityOptions, Error, FailurePolicy, FieldKind, FieldValues,
+    ResourcePolicy, ResourceSpec, Sanitizer,
 };
 use sea_orm::sea_query::{Expr, SelectStatement};
 use sea_orm::{
@@ -278,6 +278,8 @@ pub struct Registry {
     entities: HashMap<TypeId, Result<Arc<Audited>, String>>,
     /// By table; one entity for each, though several may share it. An `Err` says what is wrong with it.
     tables: BTreeMap<String, Result<Arc<Audited>, String>>,
+    /// By resource, where it isn't the configuration's.
+    on_failure: HashMap<String, FailurePolicy>,
     left_out: Vec<String>,
 }
 
@@ -320,6 +322,7 @@ impl Registry {
         let mut tables_by_resource: HashMap<String, String> = HashMap::new();
         let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
         unmatched.extend(config.skip_resources.iter().map(String::as_str));
+        unmatched.extend(config.resources.keys().map(String::as_str));
         for (declared, options) in chosen {
             let entity = declared.entity;
             if selection.excluded.contains(&entity) || declared.spec.skip.is_some() {
@@ -362,10 +365,11 @@ impl Registry {
             }
         }
         if strict && let Some(name) = unmatched.first() {
-            tracing::warn!(resource = %name, "an excluded or skipped resource is none of the announced entities");
+            tracing::warn!(resource = %name, "a resource that the settings name is none of the announced entities");
         }
         left_out.sort();
-        let registry = Self { entities, tables, left_out };
+        let on_failure = failure_policies(entities.values().flatten(), config);
+        let registry = Self { entities, tables, on_failure, left_out };
         for table in registry.without_hooks() {
             tracing::warn!(
                 table,
@@ -391,6 +395,13 @@ impl Registry {
     /// entity's attributes.
     pub(crate) fn tables(&self) -> &BTreeMap<String, Result<Arc<Audited>, String>> {
         &self.tables
+    }
+
+    /// What happens to an operation on this resource whose entry can't be written, if it isn't what the configuration says
+    /// of all.
+    pub(crate) fn on_failure(&self, resource: &str) -> Option<FailurePolicy> {
+        // Few programs make a difference: then there is nothing to look up.
+        if self.on_failure.is_empty() { None } else { self.on_failure.get(resource).copied() }
     }
 
     /// The policies of all audited entities, ordered by resource.
@@ -449,6 +460,24 @@ fn represent(tables: &mut BTreeMap<String, Result<Arc<Audited>, String>>, audite
         Some(Err(_)) => {}
         _ => _ = tables.insert(audited.policy.table.clone(), Ok(Arc::clone(audited))),
     }
+}
+
+/// Entries name resources, not entities: where several entities share one, the strictest policy counts. Resources that are
+/// recorded by hand have no entity.
+fn failure_policies<'a>(
+    audited: impl Iterator<Item = &'a Arc<Audited>>,
+    config: &Config,
+) -> HashMap<String, FailurePolicy> {
+    let by_hand = config.resources.iter().filter_map(|(name, said)| Some((name.clone(), said.on_failure?)));
+    let mut policies: HashMap<String, FailurePolicy> = by_hand.collect();
+    let mut of_entities: HashMap<&str, FailurePolicy> = HashMap::new();
+    for Audited { policy, .. } in audited.map(|audited| &**audited) {
+        let strictest = of_entities.entry(&policy.resource).or_insert(policy.on_failure);
+        *strictest = policy.on_failure.min(*strictest);
+    }
+    policies.extend(of_entities.into_iter().map(|(name, policy)| (name.to_owned(), policy)));
+    policies.retain(|_, policy| *policy != config.on_failure);
+    policies
 }
 
 /// Two entities may share a table (as SeaORM's own test suite does), but one name for two tables would mix two trails.

@@ -43,6 +43,7 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         on_failure = "best_effort"
         pending_limit = 7
         classifications = { nickname = "PUBLIC", "A.b" = "top-secret" }
+        resources = { Page = { on_failure = "block" }, "main.visit" = { on_failure = "best-effort" } }
         [frameworks.sox]
         enabled = false
         retention_days = 30
@@ -66,6 +67,7 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         ("AUDIT_SNAPSHOT", "yes"),
         ("AUDIT_ON_FAILURE", "BEST-EFFORT"),
         ("AUDIT_PENDING_LIMIT", "7"),
+        ("AUDIT_RESOURCES", "Page.on_failure = block, main.visit.on_failure=best_effort"),
         ("AUDIT_CLASSIFICATIONS", "nickname=public, A.b = TopSecret"),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "false"),
         ("AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS", "30"),
@@ -126,6 +128,10 @@ fn s9_errors_name_the_key_and_what_is_accepted() {
         ("sensitive_fields = [1]", &["`sensitive_fields[]`"]),
         ("on_failure = 'outbox'", &["`on_failure`", "`block` or `best_effort`"]),
         ("on_failure = 1979-05-27", &["a date or time"]),
+        ("resources = 3", &["`resources` can't be this whole number", "[audit.resources.BankAccount]"]),
+        ("resources.A = 3", &["`resources.A`", "a table with `on_failure`"]),
+        ("resources.A.on_failure = 'no'", &["`resources.A.on_failure`", "`block` or `best_effort`"]),
+        ("resources.A.on_fail = 'block'", &["did you mean `resources.A.on_failure`?"]),
         ("classifications = {a = 'secret'}", &["`classifications.a`", "`top_secret`"]),
         ("classifications = []", &["`classifications` can't be a list", "a table"]),
         ("frameworks = true", &["`frameworks` can't be a truth value", "a table by name, or a list"]),
