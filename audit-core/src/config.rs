@@ -51,7 +51,8 @@ pub struct ResourceConfig {
 ///
 /// Three sources stack, each over the one before: code, a TOML text, the environment. A list of a later source
 /// replaces that of an earlier one; [`frameworks`](Self::frameworks),
-/// [`classifications`](Self::classifications) and [`resources`](Self::resources) are merged entry by entry. After the last source, call
+/// [`classifications`](Self::classifications), [`resources`](Self::resources) and [`waivers`](Self::waivers) are merged
+/// entry by entry. After the last source, call
 /// [`validate`](Self::validate).
 ///
 /// In TOML the keys are the names of the fields, at the top or in a table `[audit]` (then whatever else is in the
@@ -84,6 +85,9 @@ pub struct ResourceConfig {
 /// [audit.resources.PageView]                    # by resource or table, over attributes and registration
 /// on_failure = "best_effort"
 ///
+/// [audit.waivers]                               # not audited, and why; see `Audit::coverage`
+/// session = "no business data"
+///
 /// [audit.frameworks.SOX]                        # SOX, PCI_DSS, GDPR and HIPAA are known
 /// enabled = true
 /// retention_days = 3650
@@ -106,6 +110,7 @@ pub struct ResourceConfig {
 /// AUDIT_SENSITIVE_FIELDS=employee_badge,shoe_size
 /// AUDIT_CLASSIFICATIONS=nickname=public,BankAccount.balance=restricted
 /// AUDIT_RESOURCES=PageView.on_failure=best_effort,BankAccount.on_failure=block
+/// AUDIT_WAIVERS=session=no business data,cache=rebuilt every night
 /// AUDIT_FRAMEWORKS=SOX,GDPR                     (enables these and no others; in TOML, too, it may be a list)
 /// AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS=3650
 /// ```
@@ -164,6 +169,9 @@ pub struct Config {
     pub on_failure: FailurePolicy,
     /// What is said of single resources, by the resource's name or its table's.
     pub resources: BTreeMap<String, ResourceConfig>,
+    /// Why resources or tables are not audited, by name, and why columns that their entity doesn't know needn't be
+    /// (`table.column`). A waived entity is left out.
+    pub waivers: BTreeMap<String, String>,
     /// The frameworks that data may be under. Default: SOX, `PCI_DSS`, GDPR and HIPAA, all enabled.
     pub frameworks: Frameworks,
     /// Classifications by field (`nickname`) or by resource and field (`BankAccount.balance`), over those that
@@ -192,6 +200,7 @@ impl Default for Config {
             snapshot: false,
             on_failure: FailurePolicy::Block,
             resources: BTreeMap::new(),
+            waivers: BTreeMap::new(),
             frameworks: Frameworks::default(),
             classifications: BTreeMap::new(),
             pending_limit: 65_536,
@@ -352,6 +361,7 @@ impl Config {
             "snapshot" => self.snapshot = raw.truth(written)?,
             "on_failure" => self.on_failure = raw.failure_policy(written)?,
             "resources" => raw.resources(written, &mut self.resources)?,
+            "waivers" => self.waivers.extend(raw.waivers(written)?),
             "frameworks" => raw.frameworks(written, &mut self.frameworks)?,
             "classifications" => self.classifications.extend(raw.classifications(written)?),
             "pending_limit" => self.pending_limit = raw.number(written)?,
@@ -394,6 +404,12 @@ impl Config {
         }
         if self.resources.keys().any(|name| name.trim().is_empty()) {
             return invalid("resources", "has an empty name");
+        }
+        if self.waivers.keys().any(|name| name.trim().is_empty()) {
+            return invalid("waivers", "has an empty name");
+        }
+        if let Some((name, _)) = self.waivers.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return invalid(&format!("waivers.{name}"), "has no reason; say why it needn't be audited");
         }
         for framework in self.frameworks.iter() {
             if framework.name.is_empty() {

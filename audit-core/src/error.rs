@@ -43,6 +43,9 @@ pub enum Error {
     /// An operation was refused because it could not be recorded.
     #[error("refused: {0}")]
     Refused(String),
+    /// Tables are neither audited nor waived. Lists them, each with what to do.
+    #[error("{0}")]
+    Coverage(String),
     /// A text does not follow the record format.
     #[error("not in the record format: {0}")]
     Format(String),

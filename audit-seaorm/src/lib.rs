@@ -51,6 +51,7 @@ mod audit;
 #[doc(hidden)]
 pub mod audited_fn;
 pub mod capture;
+pub mod coverage;
 mod db_error;
 pub mod entity;
 #[doc(hidden)]
@@ -69,6 +70,7 @@ pub use audit::{Audit, AuditBuilder};
 pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_action, audited};
 pub use capture::{AuditConnection, AuditStream, AuditTransaction};
+pub use coverage::Coverage;
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
 pub use metrics::Metrics;
 pub use query::{LogFilter, get_audit_logs};

@@ -14,7 +14,7 @@ pub(super) const PREFIX: &str = "AUDIT_";
 const FOREIGN: [&str; 2] = ["AUDIT_TEST_", "AUDIT_BENCH_"];
 
 /// The keys, for suggestions and to find misplaced ones.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "enabled",
     "log_reads",
     "log_failures",
@@ -30,6 +30,7 @@ const KEYS: [&str; 18] = [
     "snapshot",
     "on_failure",
     "resources",
+    "waivers",
     "frameworks",
     "classifications",
     "pending_limit",
@@ -151,6 +152,28 @@ impl Raw<'_> {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Reasons by name: a table, or `name=reason,..`.
+    pub(super) fn waivers(self, key: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+        const EXPECTED: &str = "a reason for each name, as in `session=no business data,..`";
+        match self {
+            Self::Toml(Value::Table(table)) => table
+                .iter()
+                .map(|(name, reason)| match reason {
+                    Value::String(reason) => Ok((name.clone(), reason.clone())),
+                    other => Raw::Toml(other).wrong(&format!("{key}.{name}"), "a text, the reason"),
+                })
+                .collect(),
+            Self::Toml(_) => self.wrong(key, "a table, as in session = \"no business data\""),
+            Self::Text(text) => items(text)
+                .map(|item| {
+                    let pair = item.split_once('=');
+                    let pair = pair.map(|(name, reason)| (name.trim().to_owned(), reason.trim().to_owned()));
+                    pair.map_or_else(|| self.wrong(key, EXPECTED), Ok)
+                })
+                .collect(),
         }
     }
 

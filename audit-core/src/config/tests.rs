@@ -43,6 +43,7 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         on_failure = "best_effort"
         pending_limit = 7
         classifications = { nickname = "PUBLIC", "A.b" = "top-secret" }
+        waivers = { session = "no business data", "account.flag" = "unused" }
         resources = { Page = { on_failure = "block" }, "main.visit" = { on_failure = "best-effort" } }
         [frameworks.sox]
         enabled = false
@@ -67,6 +68,7 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         ("AUDIT_SNAPSHOT", "yes"),
         ("AUDIT_ON_FAILURE", "BEST-EFFORT"),
         ("AUDIT_PENDING_LIMIT", "7"),
+        ("AUDIT_WAIVERS", "session = no business data, account.flag=unused"),
         ("AUDIT_RESOURCES", "Page.on_failure = block, main.visit.on_failure=best_effort"),
         ("AUDIT_CLASSIFICATIONS", "nickname=public, A.b = TopSecret"),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "false"),
@@ -128,6 +130,8 @@ fn s9_errors_name_the_key_and_what_is_accepted() {
         ("sensitive_fields = [1]", &["`sensitive_fields[]`"]),
         ("on_failure = 'outbox'", &["`on_failure`", "`block` or `best_effort`"]),
         ("on_failure = 1979-05-27", &["a date or time"]),
+        ("waivers = ['a']", &["`waivers` can't be a list", "session ="]),
+        ("waivers.a = 3", &["`waivers.a`", "the reason"]),
         ("resources = 3", &["`resources` can't be this whole number", "[audit.resources.BankAccount]"]),
         ("resources.A = 3", &["`resources.A`", "a table with `on_failure`"]),
         ("resources.A.on_failure = 'no'", &["`resources.A.on_failure`", "`block` or `best_effort`"]),

@@ -3,6 +3,7 @@
 mod chinook;
 mod concurrency;
 mod connection;
+mod coverage;
 mod failure;
 mod fixtures;
 mod harness;
