@@ -70,6 +70,8 @@ pub use audit::{Audit, AuditBuilder};
 pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_action, audited};
 pub use capture::{AuditConnection, AuditStream, AuditTransaction};
+#[cfg(feature = "rbac")]
+pub use capture::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use coverage::Coverage;
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
 pub use metrics::Metrics;

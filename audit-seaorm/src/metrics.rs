@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Entries that could not be written while their operations went on, under
-    /// [`FailurePolicy::BestEffort`](crate::FailurePolicy::BestEffort). Those of transactions that were rolled back
-    /// afterwards count as well.
+    /// Entries that could not be written, and nothing failed for it: under
+    /// [`FailurePolicy::BestEffort`](crate::FailurePolicy::BestEffort), and of operations that had failed already. Those of
+    /// transactions that were rolled back afterwards count as well.
     pub lost: u64,
 }
 

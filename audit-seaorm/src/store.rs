@@ -89,10 +89,14 @@ impl Audit {
         entries: Vec<Entry>,
         with: With,
     ) -> Result<bool, Error> {
-        let (blocking, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| self.blocks(entry));
-        if others.is_empty() {
-            return self.write_under(FailurePolicy::Block, db, blocking, with).await;
+        let blocking = entries.iter().filter(|entry| self.blocks(entry)).count();
+        if blocking == entries.len() {
+            return self.write_under(FailurePolicy::Block, db, entries, with).await;
         }
+        if blocking == 0 {
+            return self.write_under(FailurePolicy::BestEffort, db, entries, with).await;
+        }
+        let (blocking, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| self.blocks(entry));
         self.write_under(FailurePolicy::Block, db, blocking, With::Nothing).await?;
         self.write_under(FailurePolicy::BestEffort, db, others, with).await
     }

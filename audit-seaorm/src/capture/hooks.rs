@@ -255,6 +255,12 @@ fn capture<E: EntityTrait, C: ConnectionTrait>(
 
 fn captures_statements<C>() -> bool {
     let connection = typeid::of::<C>();
+    #[cfg(feature = "rbac")]
+    if connection == typeid::of::<super::RestrictedAuditConnection>()
+        || connection == typeid::of::<super::RestrictedAuditTransaction>()
+    {
+        return true;
+    }
     connection == typeid::of::<AuditConnection>() || connection == typeid::of::<AuditTransaction>()
 }
 

@@ -12,6 +12,8 @@ pub(crate) mod pending;
 mod plan;
 mod postgres;
 pub mod render;
+#[cfg(feature = "rbac")]
+mod restricted;
 #[allow(dead_code, reason = "it tells more than is asked of it yet")]
 mod sql;
 mod sqlite;
@@ -24,5 +26,7 @@ mod whole;
 mod work;
 
 pub use connection::AuditConnection;
+#[cfg(feature = "rbac")]
+pub use restricted::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use stream::AuditStream;
 pub use transaction::AuditTransaction;

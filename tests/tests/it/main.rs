@@ -12,6 +12,7 @@ mod hooks;
 mod manual;
 mod migration;
 mod query;
+mod rbac;
 mod registry;
 mod regression;
 mod secrets;
