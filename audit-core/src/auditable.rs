@@ -1,6 +1,6 @@
 //! What `#[derive(Auditable)]` writes: the description of a resource, and its field-diff code.
 
-use crate::{Classification, Diff, FieldValues};
+use crate::{Classification, Diff, FailurePolicy, FieldValues};
 
 /// A row type whose changes can be recorded field by field.
 ///
@@ -34,6 +34,8 @@ pub struct ResourceSpec {
     pub operations: Operations,
     /// Whether entries carry the whole row before and after, besides the changed fields.
     pub snapshot: bool,
+    /// What happens to an operation whose entry can't be written. `None`: the configuration decides.
+    pub on_failure: Option<FailurePolicy>,
     /// Waived from auditing, with the reason given.
     pub skip: Option<&'static str>,
     /// The fields, in the order of declaration.
@@ -49,6 +51,7 @@ impl ResourceSpec {
         classification: None,
         operations: Operations::WRITES,
         snapshot: false,
+        on_failure: None,
         skip: None,
         fields: &[],
     };

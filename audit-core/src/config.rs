@@ -16,10 +16,11 @@ use read::Raw;
 /// within what the database types can hold.
 const MAX_DAYS: u32 = 365_000;
 
-/// What happens to an operation whose audit entry can't be written.
+/// What happens to an operation whose audit entry can't be written. Of two, the lesser is the stricter.
 ///
-/// Written `block` and `best_effort` in configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Written `block` and `best_effort` in attributes and configuration. What counts for an entry is, in this order, what
+/// [`Config::resources`] says of its resource, the registration, the attribute, [`Config::on_failure`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailurePolicy {
@@ -27,8 +28,8 @@ pub enum FailurePolicy {
     /// committed by itself and stays, so don't just try again.
     #[default]
     Block,
-    /// The operation goes on; the loss is logged. Not for a transaction that several tasks write over at once: on
-    /// PostgreSQL each entry has a savepoint, and those of two tasks would overlap.
+    /// The operation goes on; the loss is logged and counted. Not for a transaction that several tasks write over by hooks
+    /// at once: each entry has a savepoint, and those of two tasks would overlap.
     BestEffort,
 }
 
@@ -48,11 +49,26 @@ pub enum SpoolSync {
     Never,
 }
 
+/// What the configuration says of one resource, over registration and attributes.
+///
+/// ```
+/// # use audit_core::{Config, FailurePolicy};
+/// let mut config = Config::default();
+/// config.resources.entry("PageView".into()).or_default().on_failure = Some(FailurePolicy::BestEffort);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ResourceConfig {
+    /// What happens to an operation whose entry can't be written.
+    pub on_failure: Option<FailurePolicy>,
+}
+
 /// The settings of the audit log.
 ///
 /// Three sources stack, each over the one before: code, a TOML text, the environment. A list of a later source
-/// replaces that of an earlier one; [`frameworks`](Self::frameworks) and
-/// [`classifications`](Self::classifications) are merged entry by entry. After the last source, call
+/// replaces that of an earlier one; [`frameworks`](Self::frameworks),
+/// [`classifications`](Self::classifications), [`resources`](Self::resources) and [`waivers`](Self::waivers) are merged
+/// entry by entry. After the last source, call
 /// [`validate`](Self::validate).
 ///
 /// In TOML the keys are the names of the fields, at the top or in a table `[audit]` (then whatever else is in the
@@ -89,6 +105,12 @@ pub enum SpoolSync {
 /// nickname = "public"
 /// "BankAccount.balance" = "restricted"
 ///
+/// [audit.resources.PageView]                    # by resource or table, over attributes and registration
+/// on_failure = "best_effort"
+///
+/// [audit.waivers]                               # not audited, and why; see `Audit::coverage`
+/// session = "no business data"
+///
 /// [audit.frameworks.SOX]                        # SOX, PCI_DSS, GDPR and HIPAA are known
 /// enabled = true
 /// retention_days = 3650
@@ -110,6 +132,8 @@ pub enum SpoolSync {
 /// AUDIT_RETENTION_DAYS=3650
 /// AUDIT_SENSITIVE_FIELDS=employee_badge,shoe_size
 /// AUDIT_CLASSIFICATIONS=nickname=public,BankAccount.balance=restricted
+/// AUDIT_RESOURCES=PageView.on_failure=best_effort,BankAccount.on_failure=block
+/// AUDIT_WAIVERS=session=no business data,cache=rebuilt every night
 /// AUDIT_FRAMEWORKS=SOX,GDPR                     (enables these and no others; in TOML, too, it may be a list)
 /// AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS=3650
 /// ```
@@ -163,8 +187,14 @@ pub struct Config {
     pub max_value_bytes: usize,
     /// Whether the entry of an update holds all fields of the row, not only the changed ones. Default: `false`.
     pub snapshot: bool,
-    /// What happens to an operation whose entry can't be written. Default: [`FailurePolicy::Block`].
+    /// What happens to an operation whose entry can't be written, where nothing is said of its resource. Default:
+    /// [`FailurePolicy::Block`].
     pub on_failure: FailurePolicy,
+    /// What is said of single resources, by the resource's name or its table's.
+    pub resources: BTreeMap<String, ResourceConfig>,
+    /// Why resources or tables are not audited, by name, and why columns that their entity doesn't know needn't be
+    /// (`table.column`). A waived entity is left out.
+    pub waivers: BTreeMap<String, String>,
     /// The frameworks that data may be under. Default: SOX, `PCI_DSS`, GDPR and HIPAA, all enabled.
     pub frameworks: Frameworks,
     /// Classifications by field (`nickname`) or by resource and field (`BankAccount.balance`), over those that
@@ -208,6 +238,8 @@ impl Default for Config {
             max_value_bytes: 1_048_576,
             snapshot: false,
             on_failure: FailurePolicy::Block,
+            resources: BTreeMap::new(),
+            waivers: BTreeMap::new(),
             frameworks: Frameworks::default(),
             classifications: BTreeMap::new(),
             pending_limit: 65_536,
@@ -374,6 +406,8 @@ impl Config {
             "max_value_bytes" => self.max_value_bytes = raw.number(written)?,
             "snapshot" => self.snapshot = raw.truth(written)?,
             "on_failure" => self.on_failure = raw.failure_policy(written)?,
+            "resources" => raw.resources(written, &mut self.resources)?,
+            "waivers" => self.waivers.extend(raw.waivers(written)?),
             "frameworks" => raw.frameworks(written, &mut self.frameworks)?,
             "classifications" => self.classifications.extend(raw.classifications(written)?),
             "pending_limit" => self.pending_limit = raw.number(written)?,
@@ -426,6 +460,15 @@ impl Config {
         if self.classifications.keys().any(|name| name.split('.').any(|part| part.trim().is_empty())) {
             return invalid("classifications", "has an empty name; expected `field` or `resource.field`");
         }
+        if self.resources.keys().any(|name| name.trim().is_empty()) {
+            return invalid("resources", "has an empty name");
+        }
+        if self.waivers.keys().any(|name| name.trim().is_empty()) {
+            return invalid("waivers", "has an empty name");
+        }
+        if let Some((name, _)) = self.waivers.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return invalid(&format!("waivers.{name}"), "has no reason; say why it needn't be audited");
+        }
         for framework in self.frameworks.iter() {
             if framework.name.is_empty() {
                 return invalid("frameworks", "has an empty name");
@@ -438,6 +481,11 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// What is said of the resource with this name, in this table.
+    pub(crate) fn resource(&self, name: &str, table: &str) -> Option<&ResourceConfig> {
+        self.resources.get(name).or_else(|| self.resources.get(table))
     }
 
     /// The sanitiser that these settings ask for.

@@ -25,6 +25,8 @@ pub mod action {
     pub const READ: &str = "read";
     /// Data left the system.
     pub const EXPORT: &str = "export";
+    /// A statement was refused, because who sent it may not do that.
+    pub const DENIED: &str = "denied";
     /// Somebody logged in.
     pub const LOGIN: &str = "login";
     /// Somebody logged out.

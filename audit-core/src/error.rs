@@ -46,6 +46,9 @@ pub enum Error {
     /// The spool can't be used.
     #[error("the audit spool can't be used: {0}")]
     Spool(String),
+    /// Tables are neither audited nor waived. Lists them, each with what to do.
+    #[error("{0}")]
+    Coverage(String),
     /// A text does not follow the record format.
     #[error("not in the record format: {0}")]
     Format(String),

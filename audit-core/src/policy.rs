@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Classification, Config, Error, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer, Tracking,
-    Value, classify, classify_field,
+    Classification, Config, Error, FailurePolicy, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer,
+    Tracking, Value, classify, classify_field,
 };
 
 /// A column as the database has it.
@@ -35,6 +35,8 @@ pub struct EntityOptions {
     pub operations: Option<Operations>,
     /// Whether entries carry the whole row before and after.
     pub snapshot: Option<bool>,
+    /// What happens to an operation whose entry can't be written.
+    pub on_failure: Option<FailurePolicy>,
     /// If any: only these fields are recorded.
     pub include: Vec<String>,
     /// Never recorded.
@@ -45,6 +47,15 @@ pub struct EntityOptions {
     pub silent: Vec<String>,
     /// Gives the entry its resource name.
     pub name: Option<String>,
+}
+
+impl EntityOptions {
+    /// Says what happens to an operation whose entry can't be written.
+    #[must_use]
+    pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
+        self.on_failure = Some(policy);
+        self
+    }
 }
 
 /// How one field is treated.
@@ -92,6 +103,8 @@ pub struct ResourcePolicy {
     pub operations: Operations,
     /// Whether entries carry the whole row before and after.
     pub snapshot: bool,
+    /// What happens to an operation whose entry can't be written.
+    pub on_failure: FailurePolicy,
     /// Index of the field that names the resource.
     pub name_field: Option<usize>,
     /// The fields, in the order of [`ResourceSpec::fields`].
@@ -161,6 +174,12 @@ impl ResourcePolicy {
                 operations
             },
             snapshot: options.snapshot.unwrap_or(spec.snapshot || config.snapshot),
+            on_failure: config
+                .resource(&resource, table)
+                .and_then(|said| said.on_failure)
+                .or(options.on_failure)
+                .or(spec.on_failure)
+                .unwrap_or(config.on_failure),
             name_field,
             fields,
             max_value_bytes: config.max_value_bytes,

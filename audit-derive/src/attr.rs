@@ -7,7 +7,7 @@ use syn::parse::ParseStream;
 use syn::{Attribute, LitStr, Meta, Token, Type, token};
 
 use crate::ctxt::Ctxt;
-use crate::model::{Classification, Container, Field, FieldOptions, Library};
+use crate::model::{Classification, Container, FailurePolicy, Field, FieldOptions, Library};
 use crate::{parse, words};
 
 /// Options of the struct.
@@ -19,6 +19,7 @@ const CONTAINER: &[&str] = &[
     "on",
     "reads",
     "snapshot",
+    "on_failure",
     "skip",
     "reason",
     "crate",
@@ -72,6 +73,7 @@ fn container_option(
             said.snapshot = true;
             parse::flag(key, input)?;
         }
+        "on_failure" => said.on_failure = Some(parse::word(key, input, FailurePolicy::WORDS)?),
         "skip" => {
             said.skip = Some(key.clone());
             parse::flag(key, input)?;
@@ -328,7 +330,7 @@ mod tests {
     fn container_options_are_read() {
         let input: DeriveInput = syn::parse_quote! {
             #[audit(resource = "BankAccount", frameworks("SOX", "PCI_DSS"), crate = "my::audit")]
-            #[audit(classification = "Top_Secret", on(create, read), snapshot)]
+            #[audit(classification = "Top_Secret", on(create, read), snapshot, on_failure = "best_effort")]
             struct Model { id: i32 }
         };
         let mut ctxt = Ctxt::default();
@@ -338,6 +340,7 @@ mod tests {
         assert_eq!(said.frameworks.iter().map(LitStr::value).collect::<Vec<_>>(), ["SOX", "PCI_DSS"]);
         assert_eq!(said.classification, Some(Classification::TopSecret));
         assert_eq!(said.on.unwrap(), ["create", "read"]);
+        assert_eq!(said.on_failure, Some(FailurePolicy::BestEffort));
         assert!(said.snapshot && said.reads.is_none());
         assert_eq!(said.library.private().unwrap().to_string(), "my :: audit :: __private");
     }

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields};
 
 use crate::ctxt::Ctxt;
-use crate::model::{Classification, Container, Field, Model};
+use crate::model::{Classification, Container, FailurePolicy, Field, Model};
 use crate::{attr, check, fallback};
 
 /// parse -> model -> check -> expand or fall back.
@@ -113,6 +113,7 @@ fn resource_spec(model: &Model) -> TokenStream {
     let classification = option(said.classification);
     let operations = operations(said);
     let snapshot = said.snapshot;
+    let on_failure = option(said.on_failure);
     let skip = match (&said.skip, &said.reason) {
         (None, _) => option(None::<TokenStream>),
         (Some(_), Some(reason)) => option(Some(reason)),
@@ -127,6 +128,7 @@ fn resource_spec(model: &Model) -> TokenStream {
             classification: #classification,
             operations: #operations,
             snapshot: #snapshot,
+            on_failure: #on_failure,
             skip: #skip,
             fields: &[#(#fields),*],
         }
@@ -244,5 +246,12 @@ impl ToTokens for Classification {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let variant = format_ident!("{}", format!("{self:?}"));
         tokens.extend(quote!(__audit::Classification::#variant));
+    }
+}
+
+impl ToTokens for FailurePolicy {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let variant = format_ident!("{}", format!("{self:?}"));
+        tokens.extend(quote!(__audit::FailurePolicy::#variant));
     }
 }

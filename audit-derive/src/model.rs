@@ -26,6 +26,7 @@ pub(crate) struct Container {
     pub(crate) on: Option<Vec<Ident>>,
     pub(crate) reads: Option<Ident>,
     pub(crate) snapshot: bool,
+    pub(crate) on_failure: Option<FailurePolicy>,
     pub(crate) skip: Option<Ident>,
     pub(crate) reason: Option<LitStr>,
     pub(crate) library: Library,
@@ -79,6 +80,19 @@ impl Classification {
         ("restricted", Self::Restricted),
         ("top_secret", Self::TopSecret),
     ];
+}
+
+/// `audit_core::FailurePolicy`, which this crate doesn't depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailurePolicy {
+    Block,
+    BestEffort,
+}
+
+impl FailurePolicy {
+    /// The words of the attribute.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] =
+        &[("block", Self::Block), ("best_effort", Self::BestEffort)];
 }
 
 /// Where the generated code finds the library.

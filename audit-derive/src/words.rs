@@ -42,6 +42,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("secret", "restricted"),
     ("topsecret", "top_secret"),
     ("top-secret", "top_secret"),
+    ("best effort", "best_effort"),
+    ("best-effort", "best_effort"),
     ("top secret", "top_secret"),
 ];
 

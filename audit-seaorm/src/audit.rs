@@ -6,14 +6,16 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use audit_core::{
-    AuditContext, Clock, Config, EntityOptions, Entry, Error, Resource, Sanitizer, Sink, SystemClock,
+    AuditContext, Clock, Config, EntityOptions, Entry, Error, FailurePolicy, Resource, Sanitizer, Sink,
+    SystemClock,
 };
 use sea_orm::{DatabaseConnection, EntityTrait};
 use tokio::task::JoinHandle;
 
+use crate::metrics::{Counters, Metrics};
 use crate::registry::{Declared, Registry, Selection};
 use crate::scope::{self, Scope};
-use crate::writer::{Writer, WriterMetrics};
+use crate::writer::Writer;
 
 /// The audit of an application. Cheap to clone.
 ///
@@ -120,7 +122,7 @@ impl Audit {
     }
 
     /// What waits to be written, for how long, and what became of the rest.
-    pub fn metrics(&self) -> WriterMetrics {
+    pub fn metrics(&self) -> Metrics {
         self.0.writer.metrics()
     }
 
@@ -143,9 +145,21 @@ impl Audit {
 
     /// Whether operations of this sort are recorded at all right now.
     pub(crate) fn records(&self, action: &str) -> bool {
-        self.0.config.enabled
-            && !Scope::is_suspended()
-            && !self.0.config.skip_actions.iter().any(|skipped| skipped.eq_ignore_ascii_case(action))
+        self.0.config.enabled && !Scope::is_suspended() && !self.skips(action)
+    }
+
+    /// Whether the configuration leaves this action out, of all resources.
+    pub(crate) fn skips(&self, action: &str) -> bool {
+        self.0.config.skip_actions.iter().any(|skipped| skipped.eq_ignore_ascii_case(action))
+    }
+
+    /// What happens to an operation on this resource whose entry can't be written.
+    pub(crate) fn on_failure(&self, resource: &str) -> FailurePolicy {
+        self.0.registry.on_failure(resource).unwrap_or(self.0.config.on_failure)
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.0.writer.counters()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -262,6 +276,22 @@ impl AuditBuilder {
         self
     }
 
+    /// Leaves a table out, and says why: whether an entity has it or not, [`Audit::coverage`] takes it for settled. `name`
+    /// is a table's or a resource's; `table.column` waives a column that the table's entity doesn't know.
+    pub fn waive(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.selection.waivers.insert(name.into(), reason.into());
+        self
+    }
+
+    /// Leaves an entity's table out, and says why; see [`waive`](Self::waive).
+    pub fn waive_entity<E>(self, reason: impl Into<String>) -> Self
+    where
+        E: EntityTrait,
+        E::Model: 'static,
+    {
+        self.waive(Declared::of_entity::<E>().table(), reason)
+    }
+
     /// Sets the clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -286,11 +316,16 @@ impl AuditBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] for a setting, [`Error::Registration`] for a module without entities, a column that isn't
-    /// there, two tables with one resource name, or attributes that contradict each other; [`Error::Spool`] if the spool
-    /// can't be used.
+    /// there, two tables with one resource name, attributes that contradict each other, or a waiver without a reason;
+    /// [`Error::Spool`] if the spool can't be used.
     pub fn build(mut self) -> Result<Audit, Error> {
         let config = self.config.take().unwrap_or_default();
         config.validate()?;
+        if let Some((name, _)) = self.selection.waivers.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return Err(Error::Registration(format!(
+                "the waiver of `{name}` has no reason; say why it needn't be audited"
+            )));
+        }
         let sanitizer = Arc::new(config.sanitizer());
         let registry = Registry::build(&self.selection, &config, &sanitizer, true)?;
         let writer = Writer::open(&config)?;

@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use audit_core::{Entry, Error};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
 
 use crate::Audit;
 pub use crate::log::Operation;
-use crate::store::to_db_err;
+use crate::store::{is_transaction, to_db_err};
 
 /// Records what a function did. `error`: what it failed with.
 ///
@@ -34,10 +34,10 @@ pub async fn record<C: ConnectionTrait>(
         None => operation,
     };
     let Some(entry) = operation.entry(&audit)? else { return Ok(()) };
-    let in_transaction = typeid::of::<C>() == typeid::of::<DatabaseTransaction>();
+    let in_transaction = is_transaction::<C>();
     match (db, audit.own_store()) {
-        (Some(_), Some(_)) if failed && in_transaction => {
-            defer(&audit, entry);
+        (Some(_), Some(store)) if failed && in_transaction => {
+            defer(&audit, store.clone(), entry);
             Ok(())
         }
         (_, Some(store)) if failed || db.is_none() => audit.write(store, vec![entry]).await,
@@ -72,20 +72,20 @@ pub fn connected() -> Result<(), Error> {
     ))
 }
 
-/// Writes the entry over the audit's own connection as soon as that is possible. On SQLite that is after the caller's
-/// transaction has ended; waiting for it here would wait for ourselves.
-fn defer(audit: &Audit, entry: Entry) {
+/// Writes the entry over a connection apart from the caller's transaction, as soon as that is possible. On SQLite, or with
+/// a pool of one connection, that is after the transaction has ended; waiting for it here would wait for ourselves.
+pub(crate) fn defer(audit: &Audit, store: DatabaseConnection, entry: Entry) {
     const PATIENCE: u32 = 20;
     let task_audit = audit.clone();
     let task = tokio::spawn(async move {
-        let Some(store) = task_audit.own_store() else { return };
         for attempt in 1..=PATIENCE {
-            match task_audit.write(store, vec![entry.clone()]).await {
+            match task_audit.write(&store, vec![entry.clone()]).await {
                 Ok(()) => return,
                 Err(error) if error.is_retryable() && attempt < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(50) * attempt).await;
                 }
                 Err(error) => {
+                    task_audit.counters().lose(1);
                     tracing::error!(%error, "the entry of a failed operation is lost");
                     return;
                 }

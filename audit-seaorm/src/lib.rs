@@ -51,11 +51,13 @@ mod audit;
 #[doc(hidden)]
 pub mod audited_fn;
 pub mod capture;
+pub mod coverage;
 mod db_error;
 pub mod entity;
 #[doc(hidden)]
 pub mod field;
 mod log;
+mod metrics;
 pub mod prelude;
 mod query;
 mod registry;
@@ -69,20 +71,23 @@ pub use audit::{Audit, AuditBuilder};
 pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_action, audited};
 pub use capture::{AuditConnection, AuditStream, AuditTransaction};
+#[cfg(feature = "rbac")]
+pub use capture::{RestrictedAuditConnection, RestrictedAuditTransaction};
+pub use coverage::Coverage;
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
+pub use metrics::Metrics;
 pub use query::{LogFilter, get_audit_logs};
 pub use registry::{Audited, Registry};
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use store::is_audit_error;
 pub use task::AuditTask;
-pub use writer::WriterMetrics;
 
 /// What the macros' code refers to. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use audit_core::{
-        Auditable, Classification, Diff, FieldSpec, FieldValues, Operations, ResourceSpec, Severity,
-        Tracking, Value,
+        Auditable, Classification, Diff, FailurePolicy, FieldSpec, FieldValues, Operations, ResourceSpec,
+        Severity, Tracking, Value,
     };
     pub use {async_trait, inventory, sea_orm};
 

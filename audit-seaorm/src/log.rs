@@ -8,6 +8,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::Audit;
 use crate::db_error::without_values;
+use crate::store::is_transaction;
 
 /// An operation as the application describes it.
 ///
@@ -337,8 +338,10 @@ pub async fn log_failure<C: ConnectionTrait>(
     error: impl ToString,
 ) -> Result<(), Error> {
     let audit = Audit::current();
-    let in_transaction = typeid::of::<C>() == typeid::of::<sea_orm::DatabaseTransaction>();
-    if in_transaction && audit.own_store().is_none() && audit.sink().is_none() && audit.config().log_failures
+    if is_transaction::<C>()
+        && audit.own_store().is_none()
+        && audit.sink().is_none()
+        && audit.config().log_failures
     {
         return Err(Error::Store {
             action: operation.action.into_owned(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use audit_core::{
-    Auditable, Column, Config, Diff, EntityOptions, Error, FieldKind, FieldValues, ResourcePolicy,
-    ResourceSpec, Sanitizer,
+    Auditable, Column, Config, Diff, EntityOptions, Error, FailurePolicy, FieldKind, FieldValues,
+    ResourcePolicy, ResourceSpec, Sanitizer,
 };
 use sea_orm::sea_query::{Expr, SelectStatement};
 use sea_orm::{
@@ -48,6 +48,8 @@ type FindFn = fn(&[&dyn Any]) -> SelectStatement;
 #[derive(Clone)]
 pub struct Declared {
     entity: TypeId,
+    /// Path of the entity's type.
+    name: &'static str,
     table: String,
     columns: Vec<Column>,
     spec: &'static ResourceSpec,
@@ -106,6 +108,7 @@ impl Declared {
         };
         Self {
             entity: TypeId::of::<E>(),
+            name: std::any::type_name::<E>(),
             table,
             columns: E::Column::iter().map(describe_column::<E>).collect(),
             spec: &ResourceSpec::EMPTY,
@@ -150,6 +153,18 @@ impl Declared {
                 E::find().filter(any).into_query()
             },
         }
+    }
+}
+
+impl Declared {
+    /// The table, with its schema if it has one.
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    fn known(&self, fate: Fate) -> Known {
+        let resource = self.spec.resource.unwrap_or(&self.table).to_owned();
+        Known { table: self.table.clone(), resource, entity: self.name, fate }
     }
 }
 
@@ -229,6 +244,11 @@ pub struct Audited {
 }
 
 impl Audited {
+    /// Whether `#[audited]` stands on the entity's hooks.
+    pub(crate) fn is_hooked(&self) -> bool {
+        self.declared.hooked
+    }
+
     /// How the entity's fields are treated.
     pub fn policy(&self) -> &ResourcePolicy {
         &self.policy
@@ -270,6 +290,30 @@ pub(crate) struct Selection {
     pub(crate) registered: Vec<(Declared, EntityOptions)>,
     pub(crate) excluded: Vec<TypeId>,
     pub(crate) excluded_names: Vec<String>,
+    /// Names of tables, resources or columns with the reasons for which they aren't audited.
+    pub(crate) waivers: BTreeMap<String, String>,
+}
+
+/// An entity that the program has, and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) table: String,
+    pub(crate) resource: String,
+    /// Path of its type.
+    pub(crate) entity: &'static str,
+    pub(crate) fate: Fate,
+}
+
+/// What became of an entity.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    Audited,
+    /// It isn't audited, for this reason.
+    Waived(String),
+    /// It isn't audited, and nobody said why.
+    LeftOut(&'static str),
+    /// Its attributes contradict each other.
+    Invalid(String),
 }
 
 /// The audited entities of an application.
@@ -278,7 +322,11 @@ pub struct Registry {
     entities: HashMap<TypeId, Result<Arc<Audited>, String>>,
     /// By table; one entity for each, though several may share it. An `Err` says what is wrong with it.
     tables: BTreeMap<String, Result<Arc<Audited>, String>>,
+    /// By resource, where it isn't the configuration's.
+    on_failure: HashMap<String, FailurePolicy>,
     left_out: Vec<String>,
+    known: Vec<Known>,
+    waivers: BTreeMap<String, String>,
 }
 
 impl Registry {
@@ -295,7 +343,9 @@ impl Registry {
         let announced = announced();
         check_modules(&selection.modules, &announced)?;
         let mut chosen: Vec<(Declared, EntityOptions)> = Vec::new();
-        let mut left_out = Vec::new();
+        let mut waivers = config.waivers.clone();
+        waivers.extend(selection.waivers.clone());
+        let mut known = Vec::new();
         for (path, declared) in &announced {
             let wanted = selection.modules.is_empty()
                 || selection.modules.iter().any(|module| module_matches(module, path));
@@ -305,7 +355,8 @@ impl Registry {
             if wanted {
                 chosen.push((declared.clone(), EntityOptions::default()))
             } else {
-                left_out.push(declared.table.clone())
+                let outside = Fate::LeftOut("it is outside of the registered modules");
+                known.push(declared.known(left_out(declared, selection, &waivers).unwrap_or(outside)));
             }
         }
         for (registered, options) in &selection.registered {
@@ -320,10 +371,11 @@ impl Registry {
         let mut tables_by_resource: HashMap<String, String> = HashMap::new();
         let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
         unmatched.extend(config.skip_resources.iter().map(String::as_str));
+        unmatched.extend(config.resources.keys().map(String::as_str));
         for (declared, options) in chosen {
             let entity = declared.entity;
-            if selection.excluded.contains(&entity) || declared.spec.skip.is_some() {
-                left_out.push(declared.table.clone());
+            if let Some(fate) = left_out(&declared, selection, &waivers) {
+                known.push(declared.known(fate));
                 continue;
             }
             let audited = ResourcePolicy::resolve(
@@ -339,6 +391,7 @@ impl Registry {
                 Ok(policy) => policy,
                 Err(error) if strict => return Err(error),
                 Err(error) => {
+                    known.push(declared.known(Fate::Invalid(error.to_string())));
                     tables.insert(declared.table.clone(), Err(error.to_string()));
                     entities.insert(entity, Err(error.to_string()));
                     continue;
@@ -348,9 +401,12 @@ impl Registry {
             let skipped =
                 selection.excluded_names.iter().chain(&config.skip_resources).any(|name| named(name));
             unmatched.retain(|name| !named(name));
-            if skipped {
-                left_out.push(policy.table);
+            if let Some(reason) = waivers.get(&policy.resource) {
+                known.push(declared.known(Fate::Waived(reason.clone())));
+            } else if skipped {
+                known.push(declared.known(Fate::LeftOut("a list of exceptions names it")));
             } else {
+                known.push(declared.known(Fate::Audited));
                 let audited = Arc::new(Audited {
                     policy,
                     triggers: AtomicBool::new(false),
@@ -362,10 +418,14 @@ impl Registry {
             }
         }
         if strict && let Some(name) = unmatched.first() {
-            tracing::warn!(resource = %name, "an excluded or skipped resource is none of the announced entities");
+            tracing::warn!(resource = %name, "a resource that the settings name is none of the announced entities");
         }
+        let fate = |known: &Known| !matches!(known.fate, Fate::Audited | Fate::Invalid(_));
+        let mut left_out: Vec<String> =
+            known.iter().filter(|known| fate(known)).map(|known| known.table.clone()).collect();
         left_out.sort();
-        let registry = Self { entities, tables, left_out };
+        let on_failure = failure_policies(entities.values().flatten(), config);
+        let registry = Self { entities, tables, on_failure, left_out, known, waivers };
         for table in registry.without_hooks() {
             tracing::warn!(
                 table,
@@ -393,6 +453,13 @@ impl Registry {
         &self.tables
     }
 
+    /// What happens to an operation on this resource whose entry can't be written, if it isn't what the configuration says
+    /// of all.
+    pub(crate) fn on_failure(&self, resource: &str) -> Option<FailurePolicy> {
+        // Few programs make a difference: then there is nothing to look up.
+        if self.on_failure.is_empty() { None } else { self.on_failure.get(resource).copied() }
+    }
+
     /// The policies of all audited entities, ordered by resource.
     pub fn policies(&self) -> Vec<&ResourcePolicy> {
         let mut all: Vec<_> =
@@ -407,16 +474,41 @@ impl Registry {
             .entities
             .values()
             .filter_map(|audited| audited.as_ref().ok())
-            .filter(|audited| !audited.declared.hooked)
+            .filter(|audited| !audited.is_hooked())
             .map(|audited| audited.policy.table.as_str())
             .collect();
         tables.sort_unstable();
         tables
     }
 
+    /// All entities that the program has announced or registered.
+    pub(crate) fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// Reasons for which tables, resources or columns aren't audited, by name.
+    pub(crate) fn waivers(&self) -> &BTreeMap<String, String> {
+        &self.waivers
+    }
+
     /// Tables of announced entities that are not audited: excluded, waived, or outside the registered modules.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
+    }
+}
+
+/// Why an entity is left out, as far as its table tells; by its resource's name it may be as well.
+fn left_out(declared: &Declared, selection: &Selection, waivers: &BTreeMap<String, String>) -> Option<Fate> {
+    if let Some(reason) = waivers.get(&declared.table) {
+        return Some(Fate::Waived(reason.clone()));
+    }
+    match declared.spec.skip {
+        Some("") => Some(Fate::LeftOut("it says `skip`, without a `reason`")),
+        Some(reason) => Some(Fate::Waived(reason.to_owned())),
+        None => {
+            let excluded = selection.excluded.contains(&declared.entity);
+            excluded.then_some(Fate::LeftOut("the builder excludes it"))
+        }
     }
 }
 
@@ -449,6 +541,24 @@ fn represent(tables: &mut BTreeMap<String, Result<Arc<Audited>, String>>, audite
         Some(Err(_)) => {}
         _ => _ = tables.insert(audited.policy.table.clone(), Ok(Arc::clone(audited))),
     }
+}
+
+/// Entries name resources, not entities: where several entities share one, the strictest policy counts. Resources that are
+/// recorded by hand have no entity.
+fn failure_policies<'a>(
+    audited: impl Iterator<Item = &'a Arc<Audited>>,
+    config: &Config,
+) -> HashMap<String, FailurePolicy> {
+    let by_hand = config.resources.iter().filter_map(|(name, said)| Some((name.clone(), said.on_failure?)));
+    let mut policies: HashMap<String, FailurePolicy> = by_hand.collect();
+    let mut of_entities: HashMap<&str, FailurePolicy> = HashMap::new();
+    for Audited { policy, .. } in audited.map(|audited| &**audited) {
+        let strictest = of_entities.entry(&policy.resource).or_insert(policy.on_failure);
+        *strictest = policy.on_failure.min(*strictest);
+    }
+    policies.extend(of_entities.into_iter().map(|(name, policy)| (name.to_owned(), policy)));
+    policies.retain(|_, policy| *policy != config.on_failure);
+    policies
 }
 
 /// Two entities may share a table (as SeaORM's own test suite does), but one name for two tables would mix two trails.

@@ -2,9 +2,12 @@
 
 use audit_core::{Entry, Error, FailurePolicy};
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryTrait,
+};
 
 use crate::Audit;
+use crate::capture::AuditTransaction;
 use crate::db_error::{aborts_transaction, describe, is_retryable};
 use crate::entity::audit_log;
 
@@ -30,9 +33,11 @@ pub(crate) fn batches<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
 impl Audit {
     /// Finishes and writes the entries of one operation over `db`, so that they share its fate.
     ///
+    /// Each resource's policy counts for its own entries; those that must not be lost go first.
+    ///
     /// # Errors
-    /// [`Error::Store`] under the default policy. Under [`FailurePolicy::BestEffort`] the loss is logged and counts
-    /// as done.
+    /// [`Error::Store`] if an entry can't be written whose resource's policy is [`FailurePolicy::Block`]. Under
+    /// [`FailurePolicy::BestEffort`] the loss is logged and counted, and counts as done.
     pub(crate) async fn write<C: ConnectionTrait>(&self, db: &C, entries: Vec<Entry>) -> Result<(), Error> {
         self.write_with(db, entries, With::Nothing).await.map(|_| ())
     }
@@ -62,7 +67,7 @@ impl Audit {
         statements: &'static str,
     ) -> Result<(), Error> {
         let refused = |error: &DbErr| store_error(&[], error);
-        let apart = self.sink().is_some() || self.config().on_failure != FailurePolicy::Block;
+        let apart = self.sink().is_some() || entries.iter().any(|entry| !self.blocks(entry));
         if apart || entries.is_empty() {
             self.write(db, entries).await?;
             return db.execute_unprepared(statements).await.map(|_| ()).map_err(|error| refused(&error));
@@ -70,8 +75,40 @@ impl Audit {
         self.write_with(db, entries, With::Statements(statements)).await.map(|_| ())
     }
 
+    /// What becomes of an operation whose entry can't even be made.
+    ///
+    /// # Errors
+    /// This one, unless the resource's policy lets the operation go on.
+    pub(crate) fn without_entry(&self, resource: &str, error: Error) -> Result<(), Error> {
+        self.lose(self.on_failure(resource), 1, error)
+    }
+
     async fn write_with<C: ConnectionTrait>(
         &self,
+        db: &C,
+        entries: Vec<Entry>,
+        with: With,
+    ) -> Result<bool, Error> {
+        let blocking = entries.iter().filter(|entry| self.blocks(entry)).count();
+        if blocking == entries.len() {
+            return self.write_under(FailurePolicy::Block, db, entries, with).await;
+        }
+        if blocking == 0 {
+            return self.write_under(FailurePolicy::BestEffort, db, entries, with).await;
+        }
+        let (blocking, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| self.blocks(entry));
+        self.write_under(FailurePolicy::Block, db, blocking, With::Nothing).await?;
+        self.write_under(FailurePolicy::BestEffort, db, others, with).await
+    }
+
+    fn blocks(&self, entry: &Entry) -> bool {
+        self.on_failure(&entry.resource.kind) == FailurePolicy::Block
+    }
+
+    /// Writes entries of one policy.
+    async fn write_under<C: ConnectionTrait>(
+        &self,
+        policy: FailurePolicy,
         db: &C,
         mut entries: Vec<Entry>,
         with: With,
@@ -80,50 +117,75 @@ impl Audit {
             return Ok(false);
         }
         entries.iter_mut().for_each(Entry::finish);
+        let failed = |error: &DbErr| store_error(&entries, error);
         if let Some(sink) = self.sink() {
             let answer = match with {
-                With::Question(question) => {
-                    ask(db, question).await.map_err(|error| store_error(&entries, &error))?
-                }
+                With::Question(question) => ask(db, question).await.map_err(|error| failed(&error))?,
                 _ => false,
             };
-            return self.tolerate(sink.record(&entries).await.map(|()| answer), &entries);
+            return match sink.record(&entries).await {
+                Ok(()) => Ok(answer),
+                Err(error) => self.lose(policy, entries.len(), error).map(|()| answer),
+            };
         }
-        let best_effort = self.config().on_failure == FailurePolicy::BestEffort;
-        // A failed statement would poison PostgreSQL's transaction, and the business write with it.
-        let savepoint = best_effort
-            && db.get_database_backend() == DbBackend::Postgres
-            && typeid::of::<C>() == typeid::of::<DatabaseTransaction>();
+        let mut written = 0;
+        if policy == FailurePolicy::Block {
+            return insert(db, &entries, with, &mut written).await.map_err(|error| failed(&error));
+        }
+        // A failed statement would poison PostgreSQL's transaction, and the business write with it. Elsewhere it may have
+        // ended the whole transaction: whether it is still there, its savepoint tells.
+        let savepoint = set_savepoint(db).await.map_err(|error| failed(&error))?;
+        let error = match insert(db, &entries, with, &mut written).await {
+            Ok(answer) => {
+                if savepoint {
+                    db.execute_unprepared(RELEASE).await.map_err(|error| failed(&error))?;
+                }
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
         if savepoint {
-            db.execute_unprepared("SAVEPOINT audit_entry")
-                .await
-                .map_err(|error| store_error(&entries, &error))?;
+            let gone = aborts_transaction(&error)
+                || db.execute_unprepared(ROLL_BACK).await.is_err()
+                || db.execute_unprepared(RELEASE).await.is_err();
+            if gone {
+                // The business write is gone with the entry: no policy may hide that.
+                return Err(failed(&error));
+            }
+            written = 0;
         }
-        let written = insert(db, &entries, with).await;
-        if let Err(error) = &written
-            && aborts_transaction(error)
-        {
-            // The business write is gone with the entry: no policy may hide that.
-            return Err(store_error(&entries, error));
-        }
-        if savepoint {
-            let end = if written.is_ok() { "RELEASE SAVEPOINT" } else { "ROLLBACK TO SAVEPOINT" };
-            db.execute_unprepared(&format!("{end} audit_entry"))
-                .await
-                .map_err(|error| store_error(&entries, &error))?;
-        }
-        self.tolerate(written.map_err(|error| store_error(&entries, &error)), &entries)
+        self.lose(policy, entries.len() - written, failed(&error)).map(|()| false)
     }
 
-    fn tolerate(&self, result: Result<bool, Error>, entries: &[Entry]) -> Result<bool, Error> {
-        match result {
-            Err(error) if self.config().on_failure == FailurePolicy::BestEffort => {
-                tracing::error!(%error, lost = entries.len(), "audit entries lost; the policy is best effort");
-                Ok(false)
-            }
-            other => other,
+    fn lose(&self, policy: FailurePolicy, entries: usize, error: Error) -> Result<(), Error> {
+        if policy == FailurePolicy::Block {
+            return Err(error);
         }
+        self.counters().lose(entries);
+        tracing::error!(%error, lost = entries, "audit entries lost; the policy is best effort");
+        Ok(())
     }
+}
+
+const SAVEPOINT: &str = "SAVEPOINT audit_entry";
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT audit_entry";
+const RELEASE: &str = "RELEASE SAVEPOINT audit_entry";
+
+/// Sets a savepoint, if `db` is in a transaction.
+async fn set_savepoint<C: ConnectionTrait>(db: &C) -> Result<bool, DbErr> {
+    if is_transaction::<C>() {
+        return db.execute_unprepared(SAVEPOINT).await.map(|_| true);
+    }
+    // The migrator's connection doesn't tell what it is; PostgreSQL refuses a savepoint outside of a transaction.
+    let migrator = typeid::of::<C>() == typeid::of::<DatabaseExecutor<'static>>();
+    let asks = migrator && db.get_database_backend() == DbBackend::Postgres;
+    Ok(asks && db.execute_unprepared(SAVEPOINT).await.is_ok())
+}
+
+/// Whether what is written over a connection of this type is known to share a transaction's fate.
+pub(crate) fn is_transaction<C>() -> bool {
+    let connection = typeid::of::<C>();
+    connection == typeid::of::<DatabaseTransaction>() || connection == typeid::of::<AuditTransaction>()
 }
 
 /// What goes to the database along with entries.
@@ -133,11 +195,16 @@ enum With {
     Statements(&'static str),
 }
 
-async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry], with: With) -> Result<bool, DbErr> {
+/// Writes entries, and counts those that were written before a failure.
+async fn insert<C: ConnectionTrait>(
+    db: &C,
+    entries: &[Entry],
+    with: With,
+    written: &mut usize,
+) -> Result<bool, DbErr> {
     let mut answer = false;
-    let mut written = 0;
     for batch in batches(entries) {
-        written += batch.len();
+        let last = *written + batch.len() == entries.len();
         let insert = audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from));
         match &with {
             With::Question(question) => {
@@ -148,7 +215,7 @@ async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry], with: With) -> Re
                     None => return Err(DbErr::RecordNotInserted),
                 };
             }
-            With::Statements(statements) if written == entries.len() => {
+            With::Statements(statements) if last => {
                 let mut insert = db.get_database_backend().build(&QueryTrait::into_query(insert));
                 insert.sql.push_str("; ");
                 insert.sql.push_str(statements);
@@ -156,6 +223,7 @@ async fn insert<C: ConnectionTrait>(db: &C, entries: &[Entry], with: With) -> Re
             }
             _ => _ = insert.exec_without_returning(db).await?,
         }
+        *written += batch.len();
     }
     Ok(answer)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use super::{ConfigError, FailurePolicy, SpoolSync};
+use super::{ConfigError, FailurePolicy, ResourceConfig, SpoolSync};
 use crate::{Classification, Framework, Frameworks};
 
 /// What the names of our environment variables begin with.
@@ -15,7 +15,7 @@ pub(super) const PREFIX: &str = "AUDIT_";
 const FOREIGN: [&str; 2] = ["AUDIT_TEST_", "AUDIT_BENCH_"];
 
 /// The keys, for suggestions and to find misplaced ones.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "enabled",
     "log_reads",
     "log_failures",
@@ -30,6 +30,8 @@ const KEYS: [&str; 24] = [
     "max_value_bytes",
     "snapshot",
     "on_failure",
+    "resources",
+    "waivers",
     "frameworks",
     "classifications",
     "pending_limit",
@@ -41,6 +43,7 @@ const KEYS: [&str; 24] = [
     "spool_sync",
     "spool_limit_bytes",
 ];
+const RESOURCE_KEYS: [&str; 1] = ["on_failure"];
 const FRAMEWORK_KEYS: [&str; 3] = ["enabled", "retention_days", "audit_required"];
 
 /// A value as it was given.
@@ -143,6 +146,66 @@ impl Raw<'_> {
         }
     }
 
+    /// Puts what is said of resources, a table by name or `name.key=value,..`, over what was said before.
+    pub(super) fn resources(
+        self,
+        key: &str,
+        resources: &mut BTreeMap<String, ResourceConfig>,
+    ) -> Result<(), ConfigError> {
+        match self {
+            Self::Toml(Value::Table(table)) => {
+                for (name, settings) in table {
+                    let key = format!("{key}.{name}");
+                    let Value::Table(settings) = settings else {
+                        return Raw::Toml(settings).wrong(&key, "a table with `on_failure`");
+                    };
+                    let resource = resources.entry(name.clone()).or_default();
+                    for (setting, value) in settings {
+                        set_of_resource(&key, setting, Raw::Toml(value), resource)?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Toml(_) => self.wrong(key, "a table by resource, as in [audit.resources.BankAccount]"),
+            Self::Text(text) => {
+                for item in items(text) {
+                    let pair = item.split_once('=');
+                    // The name of a table may have a dot in it.
+                    let path = pair.and_then(|(path, value)| Some((path.trim().rsplit_once('.')?, value)));
+                    let Some(((name, setting), value)) = path else {
+                        return self
+                            .wrong(key, "`resource.key=value,..`, as in `BankAccount.on_failure=block`");
+                    };
+                    let resource = resources.entry(name.to_owned()).or_default();
+                    set_of_resource(&format!("{key}.{name}"), setting, Raw::Text(value), resource)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reasons by name: a table, or `name=reason,..`.
+    pub(super) fn waivers(self, key: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+        const EXPECTED: &str = "a reason for each name, as in `session=no business data,..`";
+        match self {
+            Self::Toml(Value::Table(table)) => table
+                .iter()
+                .map(|(name, reason)| match reason {
+                    Value::String(reason) => Ok((name.clone(), reason.clone())),
+                    other => Raw::Toml(other).wrong(&format!("{key}.{name}"), "a text, the reason"),
+                })
+                .collect(),
+            Self::Toml(_) => self.wrong(key, "a table, as in session = \"no business data\""),
+            Self::Text(text) => items(text)
+                .map(|item| {
+                    let pair = item.split_once('=');
+                    let pair = pair.map(|(name, reason)| (name.trim().to_owned(), reason.trim().to_owned()));
+                    pair.map_or_else(|| self.wrong(key, EXPECTED), Ok)
+                })
+                .collect(),
+        }
+    }
+
     pub(super) fn classifications(self, key: &str) -> Result<BTreeMap<String, Classification>, ConfigError> {
         const EXPECTED: &str = "`public`, `internal`, `confidential`, `restricted` or `top_secret`";
         match self {
@@ -203,6 +266,23 @@ impl Raw<'_> {
         }
         Ok(())
     }
+}
+
+fn set_of_resource(
+    prefix: &str,
+    setting: &str,
+    raw: Raw<'_>,
+    resource: &mut ResourceConfig,
+) -> Result<(), ConfigError> {
+    let key = format!("{prefix}.{setting}");
+    match setting {
+        "on_failure" => resource.on_failure = Some(raw.failure_policy(&key)?),
+        _ => {
+            let suggestion = closest(setting, &RESOURCE_KEYS).map(|known| format!("{prefix}.{known}"));
+            return Err(ConfigError::UnknownKey { key, suggestion });
+        }
+    }
+    Ok(())
 }
 
 /// A whole number with a range of its own.

@@ -50,6 +50,8 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         spool_sync = "second"
         spool_limit_bytes = 12
         classifications = { nickname = "PUBLIC", "A.b" = "top-secret" }
+        waivers = { session = "no business data", "account.flag" = "unused" }
+        resources = { Page = { on_failure = "block" }, "main.visit" = { on_failure = "best-effort" } }
         [frameworks.sox]
         enabled = false
         retention_days = 30
@@ -80,6 +82,8 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         ("AUDIT_SPOOL_DIR", "/var/spool"),
         ("AUDIT_SPOOL_SYNC", "Second"),
         ("AUDIT_SPOOL_LIMIT_BYTES", "12"),
+        ("AUDIT_WAIVERS", "session = no business data, account.flag=unused"),
+        ("AUDIT_RESOURCES", "Page.on_failure = block, main.visit.on_failure=best_effort"),
         ("AUDIT_CLASSIFICATIONS", "nickname=public, A.b = TopSecret"),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "false"),
         ("AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS", "30"),
@@ -140,6 +144,12 @@ fn s9_errors_name_the_key_and_what_is_accepted() {
         ("sensitive_fields = [1]", &["`sensitive_fields[]`"]),
         ("on_failure = 'outbox'", &["`on_failure`", "`block` or `best_effort`"]),
         ("on_failure = 1979-05-27", &["a date or time"]),
+        ("waivers = ['a']", &["`waivers` can't be a list", "session ="]),
+        ("waivers.a = 3", &["`waivers.a`", "the reason"]),
+        ("resources = 3", &["`resources` can't be this whole number", "[audit.resources.BankAccount]"]),
+        ("resources.A = 3", &["`resources.A`", "a table with `on_failure`"]),
+        ("resources.A.on_failure = 'no'", &["`resources.A.on_failure`", "`block` or `best_effort`"]),
+        ("resources.A.on_fail = 'block'", &["did you mean `resources.A.on_failure`?"]),
         ("classifications = {a = 'secret'}", &["`classifications.a`", "`top_secret`"]),
         ("classifications = []", &["`classifications` can't be a list", "a table"]),
         ("frameworks = true", &["`frameworks` can't be a truth value", "a table by name, or a list"]),

@@ -91,6 +91,12 @@ impl AuditConnection {
         flushed.map_err(|error| to_db_err(&error))
     }
 
+    /// What a restricted connection is made of.
+    #[cfg(feature = "rbac")]
+    pub(super) fn parts(&self) -> (&DatabaseConnection, &Arc<Capture>, Option<&Arc<AuditContext>>) {
+        (&self.inner, &self.capture, self.context.as_ref())
+    }
+
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         self.capture.run(Over::Pool(&self.inner), self.context.as_ref(), request, ask).await
     }

@@ -113,7 +113,7 @@ where
     let row = stored.as_ref().unwrap_or(&model);
     let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(row));
     let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) else {
-        return Err(to_db_err(&lost_image(&audited)));
+        return lost_image(&audit, &audited).map(|()| model);
     };
     let recorder = recorder(&audit, action, &audited)?;
     let mut entry = recorder.updated(&audited, &old, row);
@@ -184,7 +184,7 @@ where
             Some(recorder(&audit, action::DELETE, &audited)?.deleted(&audited, &old))
         }
         Some(None) => None,
-        None => return Err(to_db_err(&lost_image(&audited))),
+        None => return lost_image(&audit, &audited).map(|()| model),
     };
     write(&audit, db, entry).await?;
     Ok(model)
@@ -207,7 +207,7 @@ where
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&new));
         let entry = match BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) {
             Some(old) => recorder(&audit, action::UPDATE, &audited)?.updated(&audited, &old, &new),
-            None => return Err(to_db_err(&lost_image(&audited))),
+            None => return lost_image(&audit, &audited).map(|()| result),
         };
         BeforeImages::of_process().renew(&key, || new.clone());
         drop(new);
@@ -255,6 +255,12 @@ fn capture<E: EntityTrait, C: ConnectionTrait>(
 
 fn captures_statements<C>() -> bool {
     let connection = typeid::of::<C>();
+    #[cfg(feature = "rbac")]
+    if connection == typeid::of::<super::RestrictedAuditConnection>()
+        || connection == typeid::of::<super::RestrictedAuditTransaction>()
+    {
+        return true;
+    }
     connection == typeid::of::<AuditConnection>() || connection == typeid::of::<AuditTransaction>()
 }
 
@@ -263,11 +269,14 @@ fn is_migrator<C>() -> bool {
     typeid::of::<C>() == typeid::of::<DatabaseExecutor<'static>>()
 }
 
-fn lost_image(audited: &Audited) -> Error {
-    Error::BeforeImage {
-        resource: audited.policy.resource.clone(),
+/// The row as it was is not known: the change is refused, or lost to the record, as the entity's policy says.
+fn lost_image(audit: &Audit, audited: &Audited) -> Result<(), DbErr> {
+    let resource = audited.policy.resource.clone();
+    let error = Error::BeforeImage {
         reason: "the row came into being between its reading and the write, or more writes were in flight than `pending_limit`",
-    }
+        resource: resource.clone(),
+    };
+    audit.without_entry(&resource, error).map_err(|error| to_db_err(&error))
 }
 
 fn recorder<'a>(audit: &'a Audit, action: &str, audited: &Audited) -> Result<Recorder<'a>, DbErr> {

@@ -13,6 +13,8 @@ mod plan;
 mod postgres;
 mod reads;
 pub mod render;
+#[cfg(feature = "rbac")]
+mod restricted;
 #[allow(dead_code, reason = "it tells more than is asked of it yet")]
 mod sql;
 mod sqlite;
@@ -25,5 +27,7 @@ mod whole;
 mod work;
 
 pub use connection::AuditConnection;
+#[cfg(feature = "rbac")]
+pub use restricted::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use stream::AuditStream;
 pub use transaction::AuditTransaction;

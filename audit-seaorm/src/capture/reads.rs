@@ -172,7 +172,7 @@ impl Reading {
         match (record(&audit, &own, queries).await, lossy) {
             (Err(error), true) => {
                 tracing::error!(%error, "records of reads are lost; the policy is best effort");
-                own.writer().lose(count);
+                own.writer().counters().lose(count);
                 Ok(())
             }
             (result, _) => result,

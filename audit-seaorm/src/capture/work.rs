@@ -271,7 +271,7 @@ impl Capture {
 
     /// The audit that entries are made for: another one counts within [`Audit::within`](crate::Audit::within), as in
     /// tests that keep entries in memory. What is audited, and how, stays this connection's.
-    fn in_force(&self) -> Audit {
+    pub(super) fn in_force(&self) -> Audit {
         Scope::audit().unwrap_or_else(|| self.audit.clone())
     }
 

@@ -13,7 +13,6 @@ mod spool;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::db_error::{describe, is_about_the_record};
+use crate::metrics::{Counters, Metrics};
 use spool::{Spool, Taken};
 
 /// The first wait after a failure; each further one doubles it.
@@ -46,10 +46,7 @@ struct Shared {
     wake: Arc<Notify>,
     /// Held by who writes: the task, or somebody who waits for it.
     turn: tokio::sync::Mutex<()>,
-    delivered: AtomicU64,
-    spooled: AtomicU64,
-    rejected: AtomicU64,
-    lost: AtomicU64,
+    counters: Counters,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,36 +84,6 @@ struct Failing {
     reason: &'static str,
 }
 
-/// What the writer has done and has to do; see [`Audit::metrics`](crate::Audit::metrics).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WriterMetrics {
-    /// Records that wait in memory.
-    pub queued: usize,
-    /// How long the oldest of them has waited.
-    pub oldest_queued: Option<Duration>,
-    /// Records that wait in the spool.
-    pub spooled: usize,
-    /// Entries in the spool whose transactions haven't ended.
-    pub prepared: usize,
-    /// Size of the spool's files, in bytes.
-    pub spool_bytes: u64,
-    /// Age of the oldest record in the spool.
-    pub oldest_spooled: Option<Duration>,
-    /// Since when the database has taken nothing.
-    pub failing_for: Option<Duration>,
-    /// Why it takes nothing; never contains a value.
-    pub reason: Option<&'static str>,
-    /// Records written to their tables since the start.
-    pub delivered: u64,
-    /// Records that went to the spool since the start.
-    pub spooled_total: u64,
-    /// Records that the database will never take; they are in `rejected.jsonl` of the spool, or lost if there is none.
-    pub rejected: u64,
-    /// Records that are lost: the policy was best effort, or the process ended without a spool.
-    pub lost: u64,
-}
-
 impl Writer {
     /// A writer with these settings; it opens the spool.
     ///
@@ -148,10 +115,7 @@ impl Writer {
             space: Semaphore::new(config.queue_limit.min(Semaphore::MAX_PERMITS)),
             wake: Arc::default(),
             turn: tokio::sync::Mutex::default(),
-            delivered: AtomicU64::new(0),
-            spooled: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
+            counters: Counters::default(),
         }))
     }
 
@@ -183,7 +147,7 @@ impl Writer {
                 Some(spool) => {
                     let spool = Arc::clone(spool);
                     blocking(move || spool.append(&[record])).await.map_err(|error| spool_error(&error))?;
-                    self.0.spooled.fetch_add(1, Ordering::Relaxed);
+                    self.0.counters.spool(1);
                     self.start();
                     self.0.wake.notify_one();
                     return Ok(());
@@ -220,9 +184,9 @@ impl Writer {
         self.0.wake.notify_one();
     }
 
-    /// Counts records that were given up, as the policy allows.
-    pub(crate) fn lose(&self, records: usize) {
-        self.0.lost.fetch_add(records as u64, Ordering::Relaxed);
+    /// What became of records so far.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
     }
 
     /// Whether there is a spool.
@@ -239,9 +203,9 @@ impl Writer {
             return Err(Error::Spool("there is none; set `spool_dir`".into()));
         };
         let ticket = Uuid::now_v7();
-        let records = entries.len() as u64;
+        let records = entries.len();
         blocking(move || spool.prepare(ticket, entries)).await.map_err(|error| spool_error(&error))?;
-        self.0.spooled.fetch_add(records, Ordering::Relaxed);
+        self.0.counters.spool(records);
         Ok(ticket)
     }
 
@@ -268,12 +232,11 @@ impl Writer {
     }
 
     /// What is in the queue and the spool, and what has become of the rest.
-    pub(crate) fn metrics(&self) -> WriterMetrics {
+    pub(crate) fn metrics(&self) -> Metrics {
         let contents = self.0.spool.as_ref().map(|spool| spool.contents()).unwrap_or_default();
         let queue = self.0.queue();
         let oldest = queue.batch.iter().chain(&queue.waiting).map(|queued| queued.since).min();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        WriterMetrics {
+        Metrics {
             queued: queue.batch.len() + queue.waiting.len(),
             oldest_queued: oldest.map(|since| since.elapsed()),
             spooled: contents.due,
@@ -282,10 +245,7 @@ impl Writer {
             oldest_spooled: contents.oldest.map(|since| (Utc::now() - since).to_std().unwrap_or_default()),
             failing_for: queue.failing.as_ref().map(|failing| failing.since.elapsed()),
             reason: queue.failing.as_ref().map(|failing| failing.reason),
-            delivered: count(&self.0.delivered),
-            spooled_total: count(&self.0.spooled),
-            rejected: count(&self.0.rejected),
-            lost: count(&self.0.lost),
+            ..self.0.counters.read()
         }
     }
 
@@ -459,10 +419,10 @@ impl Shared {
             }
         }
         let Some(spool) = self.spool.clone() else { return Next::Wait };
-        let count = records.len() as u64;
+        let count = records.len();
         match blocking(move || spool.append(&records)).await {
             Ok(()) => {
-                self.spooled.fetch_add(count, Ordering::Relaxed);
+                self.counters.spool(count);
                 self.batch_done();
                 Next::Again
             }
@@ -518,7 +478,7 @@ impl Shared {
         while let Some(part) = parts.pop() {
             match deliver::deliver(&db, part, again).await {
                 Ok(written) => {
-                    self.delivered.fetch_add(written as u64, Ordering::Relaxed);
+                    self.counters.deliver(written);
                     self.queue().failing = None;
                 }
                 Err(error) if is_about_the_record(&error) => match part {
@@ -537,7 +497,7 @@ impl Shared {
     }
 
     async fn reject(&self, record: &Record, reason: &'static str) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
+        self.counters.reject();
         tracing::error!(id = %record.id(), reason, "the database will never take this audit record");
         let Some(spool) = self.spool.clone() else { return };
         let record = record.clone();

@@ -3,6 +3,8 @@
 mod chinook;
 mod concurrency;
 mod connection;
+mod coverage;
+mod failure;
 mod fixtures;
 mod harness;
 mod helpers;
@@ -10,6 +12,7 @@ mod hooks;
 mod manual;
 mod migration;
 mod query;
+mod rbac;
 mod reads;
 mod registry;
 mod regression;

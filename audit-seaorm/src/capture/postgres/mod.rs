@@ -48,7 +48,7 @@ pub(super) async fn at_once<C: ConnectionTrait>(
     let Ok(rewritten) = Rewritten::of(step, request.sql(), audited, facts, catalogue) else {
         return Ok(None);
     };
-    let usual = audit.sink().is_none() && audit.config().on_failure == FailurePolicy::Block;
+    let usual = audit.sink().is_none() && audit.on_failure(&audited.policy.resource) == FailurePolicy::Block;
     let fits = |trip: &&OneTrip| usual && audit.records(trip.action) && trip.query.width() <= MOST_VALUES;
     let Some(trip) = rewritten.one_trip.as_ref().filter(fits) else { return Ok(None) };
     let values = request.values();

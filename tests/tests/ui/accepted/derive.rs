@@ -1,6 +1,8 @@
 //! Every option of `#[derive(Auditable)]`, in each of the formats in which entities are written.
 
-use audit_seaorm::{Auditable, Classification, Config, Diff, FieldSpec, Operations, ResourceSpec, Tracking};
+use audit_seaorm::{
+    Auditable, Classification, Config, Diff, FailurePolicy, FieldSpec, Operations, ResourceSpec, Tracking,
+};
 
 mod classic {
     use audit_seaorm::Auditable;
@@ -18,7 +20,7 @@ mod classic {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Auditable)]
     #[sea_orm(table_name = "classic", schema_name = "books")]
     #[audit(resource = "BankAccount", module = "finance", frameworks("SOX", "PCI_DSS"))]
-    #[audit(classification = "Top_Secret", on(update, delete), reads, snapshot)]
+    #[audit(classification = "Top_Secret", on(update, delete), reads, snapshot, on_failure = "best_effort")]
     pub(super) struct Model {
         #[sea_orm(primary_key, column_name = "ID")]
         #[audit(exclude)]
@@ -54,6 +56,7 @@ fn c1_every_option_of_the_derive_is_described() {
         classification: Some(Classification::TopSecret),
         operations: Operations { create: false, update: true, delete: true, read: true },
         snapshot: true,
+        on_failure: Some(FailurePolicy::BestEffort),
         skip: None,
         fields: &[
             FieldSpec { tracking: Tracking::Exclude, ..FieldSpec::new("id") },

@@ -5,7 +5,7 @@ use audit_seaorm::Auditable;
 mod skipped {
     #[derive(super::Auditable)]
     #[audit(skip, reason = "no personal data", resource = "A", module = "b")]
-    #[audit(on(read), reads, snapshot, frameworks("SOX"), classification = "public")]
+    #[audit(on(read), reads, snapshot, on_failure = "block", frameworks("SOX"), classification = "public")]
     pub struct Model {
         pub id: i64,
     }

@@ -7,7 +7,7 @@ mod missing {
     #[audit]
     #[audit()]
     #[audit = "finance"]
-    #[audit(resource, module, frameworks, classification, on, crate)]
+    #[audit(resource, module, frameworks, classification, on, on_failure, crate)]
     pub struct Model {
         pub id: i64,
     }
@@ -16,7 +16,23 @@ mod missing {
 mod wrong {
     #[derive(super::Auditable)]
     #[audit(resource = "", module = 5, frameworks = "SOX", classification = "top secret", on = "create")]
-    #[audit(reads = true, snapshot(true), crate = 7)]
+    #[audit(reads = true, snapshot(true), on_failure = "best effort", crate = 7)]
+    pub struct Model {
+        pub id: i64,
+    }
+}
+
+mod failing {
+    #[derive(super::Auditable)]
+    #[audit(on_failure = Block, on_failure = "ignore")]
+    pub struct Model {
+        pub id: i64,
+    }
+}
+
+mod waived {
+    #[derive(super::Auditable)]
+    #[audit(skip, reason = " ")]
     pub struct Model {
         pub id: i64,
     }

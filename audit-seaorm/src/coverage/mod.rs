@@ -1,0 +1,358 @@
+//! Whether everything that a program can write is audited, or waived by name with a reason.
+//!
+//! ```no_run
+//! # async fn example(db: &sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+//! use audit_seaorm::Audit;
+//! let audit = Audit::builder()
+//!     .waive("session", "no business data; rows live for an hour")
+//!     .waive("bank_account.legacy_flag", "nothing writes it any more")
+//!     .build()?;
+//! println!("{}", audit.coverage(db).await?);    // a table of what is audited, waived and missing
+//! audit.require_coverage(db).await?;            // at start-up: an error that lists each gap and what to do
+//! # Ok(()) }
+//! ```
+
+mod tables;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use audit_core::{Error, Operations, action};
+use sea_orm::{ConnectionTrait, DbErr};
+use serde::Serialize;
+
+use crate::Audit;
+use crate::registry::{Audited, Fate, Known};
+use crate::store::to_db_err;
+use tables::{Table, Tables};
+
+/// Names of our own tables begin so, those of other programs shouldn't.
+const OWN: &str = "audit_";
+/// Where SeaORM's migrator keeps its account.
+const MIGRATIONS: &str = "seaql_migrations";
+
+/// What is audited of a database; see [`Audit::coverage`]. `Display` shows it as a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Coverage {
+    /// One row for each table, ordered by name; then the waivers that are about nothing.
+    pub tables: Vec<TableCoverage>,
+}
+
+/// What is audited of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TableCoverage {
+    /// The table, with its schema where its name alone doesn't mean it. Of a waiver about nothing: the waiver's name.
+    pub table: String,
+    /// Path of the type of its entity, where the audit knows one.
+    pub entity: Option<String>,
+    /// Whether it is audited.
+    pub state: State,
+    /// Columns of an audited table that its entity doesn't know and nobody waived: what is written there isn't recorded.
+    pub unknown_columns: Vec<String>,
+    /// Writes to an audited table that attributes or configuration leave out: `create`, `update`, `delete`.
+    pub unrecorded_actions: Vec<&'static str>,
+    /// Whether `#[audited]` stands on the entity's hooks; without it they see nothing, and only an
+    /// [`AuditConnection`](crate::AuditConnection) does.
+    pub hooks: bool,
+}
+
+/// Whether a table is audited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// Its writes are recorded.
+    Audited {
+        /// Under which name.
+        resource: String,
+    },
+    /// It isn't, and somebody said why.
+    Waived {
+        /// Why.
+        reason: String,
+    },
+    /// It isn't, and nobody said why.
+    Uncovered {
+        /// What the audit knows about it.
+        cause: String,
+    },
+    /// It is to be audited, but the database has no such table.
+    Missing,
+    /// A waiver of something that isn't there.
+    Stale {
+        /// The reason that it gives.
+        reason: String,
+    },
+}
+
+impl Audit {
+    /// Compares the tables of the database's current schema, and of schemas that entities name, with what this audit
+    /// records and what is waived by name with a reason: by `#[audit(skip, reason = "..")]`,
+    /// [`AuditBuilder::waive`](crate::AuditBuilder::waive) or [`Config::waivers`](crate::Config::waivers).
+    ///
+    /// Views aren't tables, partitions belong to their parent. Left out are the tables of the database itself, of its
+    /// extensions and of migrators, and those whose names begin with `audit_`, unless an entity has one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn coverage<C: ConnectionTrait>(&self, db: &C) -> Result<Coverage, DbErr> {
+        let known = self.registry().known();
+        let schemas: BTreeSet<String> =
+            known.iter().filter_map(|known| Some(known.table.split_once('.')?.0.to_owned())).collect();
+        let schemas: Vec<String> = schemas.into_iter().collect();
+        let tables = Tables::load(db, &schemas).await?;
+        Ok(Report { audit: self, known, tables: &tables }.coverage())
+    }
+
+    /// Like [`coverage`](Self::coverage); for start-up.
+    ///
+    /// # Errors
+    /// If there is a [gap](Coverage::gaps): [`Error::Coverage`] as an error that [`is_audit_error`](crate::is_audit_error)
+    /// knows. It lists each gap with what to do about it. Otherwise the database's.
+    pub async fn require_coverage<C: ConnectionTrait>(&self, db: &C) -> Result<Coverage, DbErr> {
+        let coverage = self.coverage(db).await?;
+        for row in &coverage.tables {
+            match &row.state {
+                State::Stale { .. } => {
+                    tracing::warn!(waiver = row.table, "a waiver is about nothing; remove it")
+                }
+                State::Missing => tracing::warn!(table = row.table, "an audited entity has no table here"),
+                _ => {}
+            }
+        }
+        if coverage.is_complete() {
+            Ok(coverage)
+        } else {
+            Err(to_db_err(&Error::Coverage(coverage.demand())))
+        }
+    }
+}
+
+impl Coverage {
+    /// Whether nothing can be written unrecorded except what is waived: there are no [gaps](Self::gaps).
+    pub fn is_complete(&self) -> bool {
+        self.gaps().next().is_none()
+    }
+
+    /// The tables that are neither audited nor waived, and those with columns that are neither. A waiver about nothing and
+    /// an entity without a table leave nothing unrecorded: they are in the report, but no gaps.
+    pub fn gaps(&self) -> impl Iterator<Item = &TableCoverage> {
+        self.tables.iter().filter(|row| row.is_gap())
+    }
+
+    /// Each gap and what to do about it.
+    fn demand(&self) -> String {
+        let mut text = format!("the audit doesn't cover {} table(s) of the database:", self.gaps().count());
+        for row in self.gaps() {
+            let table = &row.table;
+            let what_to_do = match (&row.state, &row.entity) {
+                (State::Uncovered { cause }, Some(entity)) => format!(
+                    "{cause}; audit `{entity}` (`#[derive(Auditable)]` and `#[audited]`, or `AuditBuilder::register`), or say why not: `#[audit(skip, reason = \"..\")]` or `AuditBuilder::waive(\"{table}\", \"..\")`"
+                ),
+                (State::Uncovered { cause }, None) => format!(
+                    "{cause}; derive `Auditable` on its entity, register the entity by `AuditBuilder::register`, or say why not: `AuditBuilder::waive(\"{table}\", \"..\")`"
+                ),
+                _ => format!(
+                    "its entity doesn't know {}; add them to the entity, or say why not: `AuditBuilder::waive(\"{table}.column\", \"..\")`",
+                    list(&row.unknown_columns)
+                ),
+            };
+            text.push_str(&format!("\n- {table}: {what_to_do}"));
+        }
+        text
+    }
+}
+
+impl TableCoverage {
+    /// Whether something can be written here that is neither recorded nor waived.
+    pub fn is_gap(&self) -> bool {
+        matches!(self.state, State::Uncovered { .. }) || !self.unknown_columns.is_empty()
+    }
+
+    fn new(table: String, entity: Option<&Known>, state: State) -> Self {
+        Self {
+            table,
+            entity: entity.map(|known| known.entity.to_owned()),
+            state,
+            unknown_columns: Vec::new(),
+            unrecorded_actions: Vec::new(),
+            hooks: false,
+        }
+    }
+
+    fn remarks(&self) -> String {
+        let mut remarks = match &self.state {
+            State::Audited { resource } => format!("audited as {resource}"),
+            State::Waived { reason } => format!("waived: {reason}"),
+            State::Uncovered { cause } => format!("NOT COVERED: {cause}"),
+            State::Missing => "to be audited, but there is no such table".to_owned(),
+            State::Stale { reason } => format!("waived, but there is no such thing: {reason}"),
+        };
+        if !self.unknown_columns.is_empty() {
+            remarks.push_str(&format!("; NOT COVERED: {}", list(&self.unknown_columns)));
+        }
+        if !self.unrecorded_actions.is_empty() {
+            remarks.push_str(&format!("; without {}", self.unrecorded_actions.join(", ")));
+        }
+        if matches!(self.state, State::Audited { .. }) && !self.hooks {
+            remarks.push_str("; not by hooks");
+        }
+        remarks
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entity = |row: &TableCoverage| row.entity.clone().unwrap_or_else(|| "-".to_owned());
+        let width = |text: &dyn Fn(&TableCoverage) -> usize| self.tables.iter().map(text).max().unwrap_or(0);
+        let table_width = width(&|row| row.table.chars().count());
+        let entity_width = width(&|row| entity(row).chars().count());
+        for row in &self.tables {
+            writeln!(f, "{:table_width$}  {:entity_width$}  {}", row.table, entity(row), row.remarks())?;
+        }
+        match self.gaps().count() {
+            0 => write!(f, "complete: every table is audited or waived"),
+            gaps => write!(f, "{gaps} table(s) not covered"),
+        }
+    }
+}
+
+/// The making of the report.
+struct Report<'a> {
+    audit: &'a Audit,
+    known: &'a [Known],
+    tables: &'a Tables,
+}
+
+impl Report<'_> {
+    fn coverage(&self) -> Coverage {
+        let mut rows = Vec::new();
+        for table in self.tables.iter() {
+            let ours = table.name.starts_with(OWN) || table.name == MIGRATIONS;
+            if !ours || self.entities_of(table).next().is_some() {
+                rows.push(self.of_table(table));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for known in self.known.iter().filter(|known| self.tables.find(&known.table).is_none()) {
+            let state = match &known.fate {
+                Fate::Audited | Fate::Invalid(_) => State::Missing,
+                Fate::Waived(reason) => State::Stale { reason: reason.clone() },
+                Fate::LeftOut(_) => continue,
+            };
+            if seen.insert(&known.table) {
+                rows.push(TableCoverage::new(known.table.clone(), Some(known), state));
+            }
+        }
+        for (name, reason) in self.audit.registry().waivers() {
+            if !seen.contains(name) && !self.is_about_something(name) {
+                let state = State::Stale { reason: reason.clone() };
+                rows.push(TableCoverage::new(name.clone(), None, state));
+            }
+        }
+        rows.sort_by(|a, b| {
+            let stale = |row: &TableCoverage| matches!(row.state, State::Stale { .. });
+            (stale(a), &a.table).cmp(&(stale(b), &b.table))
+        });
+        Coverage { tables: rows }
+    }
+
+    fn of_table(&self, table: &Table) -> TableCoverage {
+        let mut row = match self.audited(table) {
+            Some(audited) => self.of_audited(table, audited),
+            None => {
+                let entity = self.entities_of(table).min_by_key(|known| match known.fate {
+                    Fate::Invalid(_) => 0,
+                    Fate::Waived(_) => 1,
+                    _ => 2,
+                });
+                TableCoverage::new(table.shown(), entity, self.state_of(table, entity))
+            }
+        };
+        if !self.audit.config().enabled && matches!(row.state, State::Audited { .. }) {
+            row.state =
+                State::Uncovered { cause: "auditing is switched off by `enabled = false`".to_owned() };
+        }
+        row
+    }
+
+    fn of_audited(&self, table: &Table, audited: &Audited) -> TableCoverage {
+        let policy = audited.policy();
+        let entity = self.entities_of(table).find(|known| matches!(known.fate, Fate::Audited));
+        let state = State::Audited { resource: policy.resource.clone() };
+        let mut row = TableCoverage::new(table.shown(), entity, state);
+        row.hooks = audited.is_hooked();
+        let unknown = table.columns.iter().filter(|column| {
+            let fields = policy.fields.iter();
+            let waived = [&row.table, &policy.table, &policy.resource]
+                .into_iter()
+                .any(|table| self.audit.registry().waivers().contains_key(&format!("{table}.{column}")));
+            !waived && !fields.map(|field| &field.column).any(|known| self.tables.same_column(known, column))
+        });
+        row.unknown_columns = unknown.cloned().collect();
+        let Operations { create, update, delete, .. } = policy.operations;
+        for (wanted, action) in [(create, action::CREATE), (update, action::UPDATE), (delete, action::DELETE)]
+        {
+            if !wanted || self.audit.skips(action) {
+                row.unrecorded_actions.push(action);
+            }
+        }
+        row
+    }
+
+    /// The state of a table that isn't audited.
+    fn state_of(&self, table: &Table, entity: Option<&Known>) -> State {
+        let waivers = self.audit.registry().waivers();
+        let full = format!("{}.{}", table.schema, table.name);
+        let by_name = waivers
+            .iter()
+            .find(|(name, _)| **name == full || self.tables.find(name).is_some_and(|found| found == table));
+        match (by_name, entity.map(|known| &known.fate)) {
+            (Some((_, reason)), _) | (None, Some(Fate::Waived(reason))) => {
+                State::Waived { reason: reason.clone() }
+            }
+            (None, Some(Fate::Invalid(error))) => State::Uncovered { cause: error.clone() },
+            (None, Some(Fate::LeftOut(why))) => {
+                State::Uncovered { cause: format!("its entity isn't audited: {why}") }
+            }
+            (None, _) => {
+                State::Uncovered { cause: "no entity with this table is known to the audit".to_owned() }
+            }
+        }
+    }
+
+    fn audited(&self, table: &Table) -> Option<&Audited> {
+        let tables = self.audit.registry().tables();
+        let found =
+            tables.iter().find(|(name, _)| self.tables.find(name).is_some_and(|found| found == table));
+        found.and_then(|(_, audited)| audited.as_deref().ok())
+    }
+
+    /// The entities whose table it is.
+    fn entities_of(&self, table: &Table) -> impl Iterator<Item = &Known> {
+        self.known
+            .iter()
+            .filter(move |known| self.tables.find(&known.table).is_some_and(|found| found == table))
+    }
+
+    /// Whether a waiver's name is a table's, that of a resource with a table, or an unknown column's of an audited table.
+    fn is_about_something(&self, name: &str) -> bool {
+        let of_resource = |name: &str| {
+            let entities = self.known.iter().filter(|known| known.resource == name);
+            entities.filter_map(|known| self.tables.find(&known.table)).next()
+        };
+        if self.tables.find(name).is_some() || of_resource(name).is_some() {
+            return true;
+        }
+        let Some((table, column)) = name.rsplit_once('.') else { return false };
+        let table = self.tables.find(table).or_else(|| of_resource(table));
+        table.is_some_and(|table| table.columns.iter().any(|known| self.tables.same_column(known, column)))
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("the column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
+}
