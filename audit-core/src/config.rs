@@ -18,7 +18,7 @@ const MAX_DAYS: u32 = 365_000;
 
 /// What happens to an operation whose audit entry can't be written. Of two, the lesser is the stricter.
 ///
-/// Written `block` and `best_effort` in attributes and configuration. What counts for an entry is, in this order, what
+/// Written `block`, `outbox` and `best_effort` in attributes and configuration. What counts for an entry is, in this order, what
 /// [`Config::resources`] says of its resource, the registration, the attribute, [`Config::on_failure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +28,11 @@ pub enum FailurePolicy {
     /// committed by itself and stays, so don't just try again.
     #[default]
     Block,
+    /// The operation goes on; its entry goes to the spool and from there to the table when the database takes it. Needs
+    /// [`spool_dir`](Config::spool_dir). Entries that come late have later places in the order of `seq`; their timestamps are
+    /// true. Of a transaction whose end isn't known, because the process ended or hooks wrote in it, the entry is delivered
+    /// with the status `warning` and `"commit":"unknown"` in its metadata.
+    Outbox,
     /// The operation goes on; the loss is logged and counted. Not for a transaction that several tasks write over by hooks
     /// at once: each entry has a savepoint, and those of two tasks would overlap.
     BestEffort,
@@ -91,7 +96,7 @@ pub struct ResourceConfig {
 /// skip_actions = ["view"]                       # none by default
 /// max_value_bytes = 1_048_576
 /// snapshot = false
-/// on_failure = "block"                          # or "best_effort"
+/// on_failure = "block"                          # or "outbox", "best_effort"
 /// pending_limit = 65_536
 /// queue_limit = 10_000                          # reads that wait to be written
 /// queue_wait_ms = 5_000                         # how long a full queue holds up a read

@@ -31,6 +31,22 @@ impl Record {
         }
     }
 
+    /// The entry, if it is one.
+    pub fn as_entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Entry(entry) => Some(entry),
+            Self::Query(_) => None,
+        }
+    }
+
+    /// The record of a read, if it is one.
+    pub fn as_query(&self) -> Option<&QueryEntry> {
+        match self {
+            Self::Query(query) => Some(query),
+            Self::Entry(_) => None,
+        }
+    }
+
     /// When it was made.
     pub fn timestamp(&self) -> DateTime<Utc> {
         match self {

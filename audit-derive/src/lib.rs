@@ -64,7 +64,7 @@ use proc_macro::TokenStream;
 /// | `on(create, update, delete, read)` | the operations that make entries: these and no others | `on(create, update, delete)` |
 /// | `reads` | reading makes entries, too | see `on` |
 /// | `snapshot` | entries carry the whole row before and after, besides the changes | the configuration decides |
-/// | `on_failure = "best_effort"` | what happens to a write whose entry can't be written: `block`, it fails; `best_effort`, it stays, and the loss is counted | the configuration decides |
+/// | `on_failure = "best_effort"` | what happens to a write whose entry can't be written: `block`, it fails; `outbox`, it stays, and the entry goes to the spool; `best_effort`, it stays, and the loss is counted | the configuration decides |
 /// | `skip`, or `skip, reason = ".."` | the entity is waived from auditing, with the reason for those who ask; only `crate` may stand beside it | audited |
 /// | `crate = "path"`, or `crate = path` | where the library is, if you re-export it | `::audit_seaorm` |
 ///

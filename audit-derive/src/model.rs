@@ -86,13 +86,14 @@ impl Classification {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailurePolicy {
     Block,
+    Outbox,
     BestEffort,
 }
 
 impl FailurePolicy {
     /// The words of the attribute.
     pub(crate) const WORDS: &'static [(&'static str, Self)] =
-        &[("block", Self::Block), ("best_effort", Self::BestEffort)];
+        &[("block", Self::Block), ("outbox", Self::Outbox), ("best_effort", Self::BestEffort)];
 }
 
 /// Where the generated code finds the library.

@@ -197,6 +197,9 @@ impl Audit {
         writer: Writer,
         builder: AuditBuilder,
     ) -> Self {
+        if let Some(sink) = &builder.sink {
+            writer.deliver_to_sink(sink);
+        }
         if let Some(store) = &builder.store {
             writer.deliver_to(store);
         }
@@ -328,6 +331,12 @@ impl AuditBuilder {
         }
         let sanitizer = Arc::new(config.sanitizer());
         let registry = Registry::build(&self.selection, &config, &sanitizer, true)?;
+        let outbox = FailurePolicy::Outbox;
+        if config.spool_dir.is_none() && (config.on_failure == outbox || registry.has_policy(outbox)) {
+            return Err(Error::Registration(
+                "`on_failure` is `outbox` somewhere, and there is no spool for it; set `spool_dir`".into(),
+            ));
+        }
         let writer = Writer::open(&config)?;
         Ok(Audit::assemble(config, sanitizer, registry, writer, self))
     }

@@ -53,6 +53,14 @@ pub(crate) fn is_retryable(error: &DbErr) -> bool {
             .any(|sign| text.contains(sign))
 }
 
+/// Whether this is what the database answered, and not that the connection to it broke.
+pub(crate) fn is_answer(error: &DbErr) -> bool {
+    // The driver's type is known only where a feature of SeaORM is on that the program chooses.
+    error.sql_err().is_some()
+        || aborts_transaction(error)
+        || error.to_string().contains("error returned from database")
+}
+
 /// Whether a database refused a record for what it is, and not for the state that the database is in: then it will never
 /// take it.
 pub(crate) fn is_about_the_record(error: &DbErr) -> bool {

@@ -453,6 +453,11 @@ impl Registry {
         &self.tables
     }
 
+    /// Whether this policy is said of any resource.
+    pub(crate) fn has_policy(&self, policy: FailurePolicy) -> bool {
+        self.on_failure.values().any(|said| *said == policy)
+    }
+
     /// What happens to an operation on this resource whose entry can't be written, if it isn't what the configuration says
     /// of all.
     pub(crate) fn on_failure(&self, resource: &str) -> Option<FailurePolicy> {

@@ -10,6 +10,7 @@ use crate::Audit;
 use crate::capture::AuditTransaction;
 use crate::db_error::{aborts_transaction, describe, is_retryable};
 use crate::entity::audit_log;
+use crate::writer::{Fate, Tickets};
 
 /// Most rows in one statement: an entry has 31 parameters, and SQLite takes 32,766.
 const BATCH: usize = 512;
@@ -37,9 +38,23 @@ impl Audit {
     ///
     /// # Errors
     /// [`Error::Store`] if an entry can't be written whose resource's policy is [`FailurePolicy::Block`]. Under
-    /// [`FailurePolicy::BestEffort`] the loss is logged and counted, and counts as done.
+    /// [`FailurePolicy::BestEffort`] the loss is logged and counted, and counts as done; under [`FailurePolicy::Outbox`] the
+    /// entry goes to the spool, and only if that fails it is an error.
     pub(crate) async fn write<C: ConnectionTrait>(&self, db: &C, entries: Vec<Entry>) -> Result<(), Error> {
-        self.write_with(db, entries, With::Nothing).await.map(|_| ())
+        self.write_with(db, entries, With::Nothing, fate_over::<C>()).await.map(|_| ())
+    }
+
+    /// Like [`write`](Self::write) in a transaction whose end these tickets are told.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) async fn write_within<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        entries: Vec<Entry>,
+        tickets: &Tickets,
+    ) -> Result<(), Error> {
+        self.write_with(db, entries, With::Nothing, Fate::Of(tickets)).await.map(|_| ())
     }
 
     /// Like [`write`](Self::write); with the answer to a question that goes along with the entries, if there is one and
@@ -53,10 +68,11 @@ impl Audit {
         entries: Vec<Entry>,
         question: Option<Expr>,
     ) -> Result<bool, Error> {
-        self.write_with(db, entries, question.map_or(With::Nothing, With::Question)).await
+        let with = question.map_or(With::Nothing, With::Question);
+        self.write_with(db, entries, with, fate_over::<C>()).await
     }
 
-    /// Like [`write`](Self::write); on SQLite, where one call may have several statements, followed by these.
+    /// Like [`write_within`](Self::write_within); on SQLite, where one call may have several statements, followed by these.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -65,14 +81,15 @@ impl Audit {
         db: &C,
         entries: Vec<Entry>,
         statements: &'static str,
+        tickets: &Tickets,
     ) -> Result<(), Error> {
         let refused = |error: &DbErr| store_error(&[], error);
         let apart = self.sink().is_some() || entries.iter().any(|entry| !self.blocks(entry));
         if apart || entries.is_empty() {
-            self.write(db, entries).await?;
+            self.write_within(db, entries, tickets).await?;
             return db.execute_unprepared(statements).await.map(|_| ()).map_err(|error| refused(&error));
         }
-        self.write_with(db, entries, With::Statements(statements)).await.map(|_| ())
+        self.write_with(db, entries, With::Statements(statements), Fate::Of(tickets)).await.map(|_| ())
     }
 
     /// What becomes of an operation whose entry can't even be made.
@@ -86,19 +103,28 @@ impl Audit {
     async fn write_with<C: ConnectionTrait>(
         &self,
         db: &C,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         with: With,
+        fate: Fate<'_>,
     ) -> Result<bool, Error> {
-        let blocking = entries.iter().filter(|entry| self.blocks(entry)).count();
-        if blocking == entries.len() {
-            return self.write_under(FailurePolicy::Block, db, entries, with).await;
+        let policy = |entry: &Entry| self.on_failure(&entry.resource.kind);
+        let Some(first) = entries.first().map(policy) else { return Ok(false) };
+        if entries.iter().all(|entry| policy(entry) == first) {
+            return self.write_under(first, db, entries, with, fate).await;
         }
-        if blocking == 0 {
-            return self.write_under(FailurePolicy::BestEffort, db, entries, with).await;
+        // Each policy for itself, the strictest first; what goes along goes with the last.
+        entries.sort_by_key(policy);
+        let mut rest = entries;
+        while let Some(first) = rest.first().map(policy) {
+            let end = rest.iter().position(|entry| policy(entry) != first).unwrap_or(rest.len());
+            let others = rest.split_off(end);
+            if others.is_empty() {
+                return self.write_under(first, db, rest, with, fate).await;
+            }
+            self.write_under(first, db, rest, With::Nothing, fate).await?;
+            rest = others;
         }
-        let (blocking, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| self.blocks(entry));
-        self.write_under(FailurePolicy::Block, db, blocking, With::Nothing).await?;
-        self.write_under(FailurePolicy::BestEffort, db, others, with).await
+        Ok(false)
     }
 
     fn blocks(&self, entry: &Entry) -> bool {
@@ -112,10 +138,8 @@ impl Audit {
         db: &C,
         mut entries: Vec<Entry>,
         with: With,
+        fate: Fate<'_>,
     ) -> Result<bool, Error> {
-        if entries.is_empty() {
-            return Ok(false);
-        }
         entries.iter_mut().for_each(Entry::finish);
         let failed = |error: &DbErr| store_error(&entries, error);
         if let Some(sink) = self.sink() {
@@ -125,7 +149,7 @@ impl Audit {
             };
             return match sink.record(&entries).await {
                 Ok(()) => Ok(answer),
-                Err(error) => self.lose(policy, entries.len(), error).map(|()| answer),
+                Err(error) => self.give_up(policy, entries, error, fate).await.map(|()| answer),
             };
         }
         let mut written = 0;
@@ -154,11 +178,27 @@ impl Audit {
             }
             written = 0;
         }
-        self.lose(policy, entries.len() - written, failed(&error)).map(|()| false)
+        let error = failed(&error);
+        self.give_up(policy, entries.split_off(written), error, fate).await.map(|()| false)
+    }
+
+    /// What becomes of entries that couldn't be written.
+    async fn give_up(
+        &self,
+        policy: FailurePolicy,
+        entries: Vec<Entry>,
+        error: Error,
+        fate: Fate<'_>,
+    ) -> Result<(), Error> {
+        if policy != FailurePolicy::Outbox {
+            return self.lose(policy, entries.len(), error);
+        }
+        tracing::warn!(%error, spooled = entries.len(), "audit entries go to the spool");
+        self.writer().outbox(entries, fate).await
     }
 
     fn lose(&self, policy: FailurePolicy, entries: usize, error: Error) -> Result<(), Error> {
-        if policy == FailurePolicy::Block {
+        if policy != FailurePolicy::BestEffort {
             return Err(error);
         }
         self.counters().lose(entries);
@@ -186,6 +226,12 @@ async fn set_savepoint<C: ConnectionTrait>(db: &C) -> Result<bool, DbErr> {
 pub(crate) fn is_transaction<C>() -> bool {
     let connection = typeid::of::<C>();
     connection == typeid::of::<DatabaseTransaction>() || connection == typeid::of::<AuditTransaction>()
+}
+
+/// What is known of the fate of what is written over a connection of this type, without a transaction's own word.
+fn fate_over<C>() -> Fate<'static> {
+    let migrator = typeid::of::<C>() == typeid::of::<DatabaseExecutor<'static>>();
+    if migrator || is_transaction::<C>() { Fate::Unknown } else { Fate::Committed }
 }
 
 /// What goes to the database along with entries.

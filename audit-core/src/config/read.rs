@@ -141,8 +141,9 @@ impl Raw<'_> {
     pub(super) fn failure_policy(self, key: &str) -> Result<FailurePolicy, ConfigError> {
         match self.word().as_str() {
             "block" => Ok(FailurePolicy::Block),
+            "outbox" => Ok(FailurePolicy::Outbox),
             "best_effort" => Ok(FailurePolicy::BestEffort),
-            _ => self.wrong(key, "`block` or `best_effort`"),
+            _ => self.wrong(key, "`block`, `outbox` or `best_effort`"),
         }
     }
 

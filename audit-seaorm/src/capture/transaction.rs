@@ -16,7 +16,9 @@ use tokio::sync::Mutex;
 
 use super::stream::AuditStream;
 use super::work::{self, Answer, Ask, Capture, Over, Request};
+use crate::db_error::is_answer;
 use crate::store::to_db_err;
+use crate::writer::Tickets;
 
 /// A [`DatabaseTransaction`] in which every write to an audited table is captured; see
 /// [`AuditConnection`](super::AuditConnection). Its entries carry one `transaction_id` and share its fate; those of a
@@ -41,6 +43,10 @@ pub(super) struct State {
     unfinished: StdMutex<Option<Unfinished>>,
     /// Whether there was a captured write before.
     written: AtomicBool,
+    /// Its entries in the spool.
+    pub(super) tickets: Tickets,
+    /// Of a nested transaction, the one around it.
+    outer: Option<Arc<State>>,
 }
 
 /// A write whose entries may not have been written.
@@ -53,11 +59,29 @@ pub(super) struct Unfinished {
 
 impl State {
     pub(super) fn new() -> Self {
-        Self::of(uuid::Uuid::now_v7().simple().to_string().into())
+        Self::of(uuid::Uuid::now_v7().simple().to_string().into(), None)
     }
 
-    fn of(id: Arc<str>) -> Self {
-        Self { id, turn: Mutex::new(()), unfinished: StdMutex::new(None), written: AtomicBool::new(false) }
+    fn of(id: Arc<str>, outer: Option<Arc<Self>>) -> Self {
+        Self {
+            id,
+            turn: Mutex::new(()),
+            unfinished: StdMutex::new(None),
+            written: AtomicBool::new(false),
+            tickets: Tickets::default(),
+            outer,
+        }
+    }
+
+    /// Tells the entries in the spool how the commit ended.
+    pub(super) async fn committed(&self, result: &Result<(), DbErr>) {
+        match (result, &self.outer) {
+            (Ok(()), Some(outer)) => self.tickets.pass_to(&outer.tickets),
+            (Ok(()), None) => self.tickets.confirm().await,
+            // The database says that it hasn't.
+            (Err(error), _) if is_answer(error) => self.tickets.cancel_from(0),
+            (Err(_), _) => self.tickets.doubt().await,
+        }
     }
 
     /// Whether this is the first captured write.
@@ -109,7 +133,7 @@ impl AuditTransaction {
             inner: Arc::new(inner),
             capture: Arc::clone(&self.capture),
             context: self.context.clone(),
-            state: Arc::new(State::of(Arc::clone(&self.state.id))),
+            state: Arc::new(State::of(Arc::clone(&self.state.id), Some(Arc::clone(&self.state)))),
         }
     }
 
@@ -146,9 +170,14 @@ impl AuditTransaction {
     /// then everything is rolled back.
     pub async fn commit(self) -> Result<(), DbErr> {
         let completed = self.capture.complete(&self.inner, &self.state).await;
+        let state = Arc::clone(&self.state);
         let inner = self.own().await?;
         match completed {
-            Ok(()) => inner.commit().await,
+            Ok(()) => {
+                let result = inner.commit().await;
+                state.committed(&result).await;
+                result
+            }
             Err(error) => {
                 inner.rollback().await?;
                 Err(to_db_err(&error))

@@ -162,7 +162,8 @@ impl Work<'_> {
         statements: &'static str,
     ) -> Result<(), DbErr> {
         self.state.begin_entries(&entries);
-        let done = self.audit.write_then(self.db, entries, statements).await;
+        let tickets = &self.state.tickets;
+        let done = self.audit.write_then(self.db, entries, statements, tickets).await;
         done.map_err(|error| to_db_err(&error))
     }
 
@@ -171,7 +172,8 @@ impl Work<'_> {
             return Ok(());
         }
         self.state.begin_entries(&entries);
-        self.audit.write(self.db, entries).await.map_err(|error| to_db_err(&error))
+        let written = self.audit.write_within(self.db, entries, &self.state.tickets).await;
+        written.map_err(|error| to_db_err(&error))
     }
 }
 
@@ -540,6 +542,7 @@ impl Capture {
             let context = Arc::clone(&context);
             let audit = self.in_force();
             let over = (&nested, state, false);
+            let tickets = state.tickets.len();
             let work = self.work(&audit, catalogue, over, context);
             let answer = self.capture(&work, steps, request.clone(), ask).await;
             if !may_try_again(&answer) {
@@ -547,6 +550,7 @@ impl Capture {
                     Ok(_) => nested.commit().await?,
                     Err(error) => {
                         nested.rollback().await?;
+                        state.tickets.cancel_from(tickets);
                         state.end_write();
                         if !is_audit_error(error) {
                             // By the statement alone the whole transaction would have failed, and nobody could commit it.
@@ -557,6 +561,7 @@ impl Capture {
                 return answer;
             }
             nested.rollback().await?;
+            state.tickets.cancel_from(tickets);
             state.end_write();
         }
         let audit = self.in_force();
@@ -607,11 +612,14 @@ impl Capture {
             let work = self.work(&audit, catalogue, over, context);
             let answer = self.capture(&work, steps, sent, ask).await;
             if answer.is_ok() {
-                db.commit().await?;
+                let result = db.commit().await;
+                state.committed(&result).await;
+                result?;
                 return answer;
             }
             // What failed first is what the caller has to know; a connection that can't roll back is not reused.
             _ = db.rollback().await;
+            state.tickets.cancel_from(0);
             if attempt == attempts || !may_try_again(&answer) {
                 return answer;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use audit_core::{Entry, QueryEntry, Record};
+use audit_core::{Entry, Error, QueryEntry, Record, Sink};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -25,14 +25,10 @@ pub(super) async fn deliver(
     records: &[Record],
     again: bool,
 ) -> Result<usize, DbErr> {
-    let mut entries: Vec<&Entry> = Vec::new();
-    let mut queries: Vec<&QueryEntry> = Vec::new();
-    for record in records {
-        match record {
-            Record::Entry(entry) => entries.push(entry),
-            Record::Query(query) => queries.push(query),
-            other => return Err(DbErr::Custom(format!("no table for the record {}", other.id()))),
-        }
+    let mut entries: Vec<&Entry> = records.iter().filter_map(Record::as_entry).collect();
+    let mut queries: Vec<&QueryEntry> = records.iter().filter_map(Record::as_query).collect();
+    if entries.len() + queries.len() < records.len() {
+        return Err(DbErr::Custom("there is no table for a sort of record".into()));
     }
     // On SQLite a lock that a read has to be raised to is refused if another writer came in between.
     let options = TransactionOptions {
@@ -59,6 +55,22 @@ pub(super) async fn deliver(
     }
     transaction.commit().await?;
     Ok(entries.len() + queries.len())
+}
+
+/// Hands records to a sink. After a failure it may get some a second time; their ids tell.
+///
+/// # Errors
+/// As the sink says.
+pub(super) async fn deliver_to(sink: &dyn Sink, records: &[Record]) -> Result<(), Error> {
+    let entries: Vec<Entry> = records.iter().filter_map(Record::as_entry).cloned().collect();
+    let queries: Vec<QueryEntry> = records.iter().filter_map(Record::as_query).cloned().collect();
+    if !entries.is_empty() {
+        sink.record(&entries).await?;
+    }
+    if !queries.is_empty() {
+        sink.record_queries(&queries).await?;
+    }
+    Ok(())
 }
 
 fn ids<T>(records: &[&T], id: impl Fn(&T) -> Uuid) -> Vec<Uuid> {

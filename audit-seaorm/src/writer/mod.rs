@@ -9,14 +9,17 @@
 mod deliver;
 mod frame;
 mod spool;
+mod tickets;
+
+pub(crate) use tickets::Tickets;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use audit_core::{Config, Entry, Error, Record, Status};
+use audit_core::{Config, Entry, Error, Record, Sink, Status};
 use chrono::Utc;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::{Notify, Semaphore};
@@ -25,6 +28,7 @@ use uuid::Uuid;
 
 use crate::db_error::{describe, is_about_the_record};
 use crate::metrics::{Counters, Metrics};
+use crate::store::to_db_err;
 use spool::{Spool, Taken};
 
 /// The first wait after a failure; each further one doubles it.
@@ -35,10 +39,23 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Writer(Arc<Shared>);
 
+/// What becomes of the change that entries belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate<'a> {
+    /// It is committed already.
+    Committed,
+    /// It is that of the transaction that holds these tickets.
+    Of(&'a Tickets),
+    /// It is that of a transaction whose end nobody tells.
+    Unknown,
+}
+
 struct Shared {
     settings: Settings,
     spool: Option<Arc<Spool>>,
     db: Mutex<Option<DatabaseConnection>>,
+    /// Takes the place of the tables.
+    sink: OnceLock<Arc<dyn Sink>>,
     queue: Mutex<Queue>,
     /// One permit for each place in the queue.
     space: Semaphore,
@@ -111,6 +128,7 @@ impl Writer {
             },
             spool: spool.map(Arc::new),
             db: Mutex::default(),
+            sink: OnceLock::new(),
             queue: Mutex::default(),
             space: Semaphore::new(config.queue_limit.min(Semaphore::MAX_PERMITS)),
             wake: Arc::default(),
@@ -125,6 +143,11 @@ impl Writer {
         if self.0.spool.as_ref().is_some_and(|spool| spool.has_due()) {
             self.start();
         }
+    }
+
+    /// Says that a sink takes the place of the tables.
+    pub(crate) fn deliver_to_sink(&self, sink: &Arc<dyn Sink>) {
+        self.0.sink.get_or_init(|| Arc::clone(sink));
     }
 
     /// Whether it was said where the tables are.
@@ -189,45 +212,64 @@ impl Writer {
         &self.0.counters
     }
 
-    /// Whether there is a spool.
-    pub(crate) fn has_spool(&self) -> bool {
-        self.0.spool.is_some()
-    }
-
-    /// Keeps entries whose transaction hasn't been committed yet; see [`confirm`](Self::confirm).
+    /// Spools entries that the database didn't take.
     ///
     /// # Errors
     /// [`Error::Spool`] if there is no spool, or it can't take them.
-    pub(crate) async fn prepare(&self, entries: Vec<Entry>) -> Result<Uuid, Error> {
+    pub(crate) async fn outbox(&self, entries: Vec<Entry>, fate: Fate<'_>) -> Result<(), Error> {
         let Some(spool) = self.0.spool.clone() else {
             return Err(Error::Spool("there is none; set `spool_dir`".into()));
         };
-        let ticket = Uuid::now_v7();
-        let records = entries.len();
-        blocking(move || spool.prepare(ticket, entries)).await.map_err(|error| spool_error(&error))?;
-        self.0.counters.spool(records);
-        Ok(ticket)
+        let count = entries.len();
+        match fate {
+            Fate::Committed => {
+                let records: Vec<_> = entries.into_iter().map(Record::from).collect();
+                blocking(move || spool.append(&records)).await
+            }
+            Fate::Unknown => {
+                let records: Vec<_> = entries.into_iter().map(|entry| mark_doubtful(entry.into())).collect();
+                blocking(move || spool.append(&records)).await
+            }
+            Fate::Of(tickets) => {
+                let ticket = Uuid::now_v7();
+                let prepared = blocking(move || spool.prepare(ticket, entries)).await;
+                prepared.map(|()| tickets.add(self.clone(), ticket))
+            }
+        }
+        .map_err(|error| spool_error(&error))?;
+        self.0.counters.spool(count);
+        self.start();
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    async fn settle(&self, how: impl FnOnce(&Spool) + Send + 'static) {
+        let Some(spool) = self.0.spool.clone() else { return };
+        let settled = blocking(move || {
+            how(&spool);
+            Ok(())
+        });
+        if settled.await.is_err() {
+            tracing::error!("the end of a transaction couldn't be noted in the spool");
+        }
+        self.start();
+        self.0.wake.notify_one();
     }
 
     /// The transaction of these entries was committed.
-    pub(crate) async fn confirm(&self, tickets: Vec<Uuid>) {
-        if let Some(spool) = self.0.spool.clone()
-            && !tickets.is_empty()
-        {
-            _ = blocking(move || {
-                tickets.into_iter().for_each(|ticket| spool.confirm(ticket));
-                Ok(())
-            })
-            .await;
-            self.0.wake.notify_one();
-            self.start();
-        }
+    async fn confirm(&self, ticket: Uuid) {
+        self.settle(move |spool| spool.confirm(ticket)).await;
     }
 
-    /// The transaction of these entries was rolled back. May block for the time of a write to the disk.
-    pub(crate) fn cancel(&self, tickets: Vec<Uuid>) {
+    /// Nobody knows.
+    async fn doubt(&self, ticket: Uuid) {
+        self.settle(move |spool| spool.doubt(ticket)).await;
+    }
+
+    /// It was rolled back. Blocks for the time of a write to the disk.
+    fn cancel(&self, ticket: Uuid) {
         if let Some(spool) = &self.0.spool {
-            tickets.into_iter().for_each(|ticket| spool.cancel(ticket));
+            spool.cancel(ticket);
         }
     }
 
@@ -470,6 +512,12 @@ impl Shared {
 
     /// Writes records to their tables. What the database will never take is put aside, and doesn't hold up the others.
     async fn deliver(&self, records: &[Record], again: bool) -> Result<(), DbErr> {
+        if let Some(sink) = self.sink.get() {
+            deliver::deliver_to(&**sink, records).await.map_err(|error| to_db_err(&error))?;
+            self.counters.deliver(records.len());
+            self.queue().failing = None;
+            return Ok(());
+        }
         let db = self.db().clone().ok_or_else(|| {
             DbErr::Conn(sea_orm::RuntimeErr::Internal("the audit has no connection yet".into()))
         })?;

@@ -180,6 +180,15 @@ impl Spool {
         self.settle(&mut state, &Frame::Confirmed(ticket));
     }
 
+    /// Nobody knows whether the transaction of these entries was committed: they are to be delivered as such.
+    pub(super) fn doubt(&self, ticket: Uuid) {
+        let mut state = self.lock();
+        if let Some(place) = state.prepared.remove(&ticket) {
+            // On the disk nothing need be said: without an end they are in doubt.
+            state.due.push_back(Place { doubtful: true, ..place });
+        }
+    }
+
     /// The transaction of these entries was rolled back: they are to be forgotten.
     pub(super) fn cancel(&self, ticket: Uuid) {
         let mut state = self.lock();

@@ -11,6 +11,7 @@ mod helpers;
 mod hooks;
 mod manual;
 mod migration;
+mod outbox;
 mod query;
 mod rbac;
 mod reads;

@@ -90,7 +90,7 @@ db_test!(c12_a_denial_survives_the_rollback_of_its_transaction, async |t| {
     // Nothing was sent, so the transaction is as good as before.
     order::ActiveModel { id: Set(2), state: Set("new".into()) }.insert(&transaction).await.unwrap();
     transaction.rollback().await.unwrap();
-    audit.flush().await;
+    audit.flush().await.expect("flushed");
     let entry = only_entry(t).await;
     assert_eq!(denial(&entry), "denied delete Line");
     // Nobody said who acts: the user whom the rules are about.
@@ -105,7 +105,7 @@ db_test!(c12_a_denial_survives_the_rollback_of_its_transaction, async |t| {
         })
         .await;
     assert!(done.is_err());
-    audit.flush().await;
+    audit.flush().await.expect("flushed");
     let all: Vec<String> = entries(t).await.iter().map(denial).collect();
     assert_eq!(all, ["denied delete Line", "denied delete Line"]);
     assert_eq!(t.column::<String>("SELECT state FROM shop_order").await.unwrap(), ["open"]);

@@ -1,0 +1,198 @@
+//! C19: entries that the database doesn't take go to the spool, and come to the table later.
+
+use std::path::Path;
+
+use audit_seaorm::{
+    Audit, AuditConnection, AuditContext, Config, EntityOptions, FailurePolicy, Operation, is_audit_error,
+    scope,
+};
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Set, TransactionTrait};
+
+use crate::fixtures::{entries, keys, quiet_account, set_balance, set_up_shelves};
+
+fn audit(dir: &Path) -> Audit {
+    let mut config = Config::default();
+    (config.on_failure, config.spool_dir) = (FailurePolicy::Outbox, Some(dir.to_owned()));
+    Audit::builder().config(config).build().expect("an audit")
+}
+
+fn connect(t: &TestDb, dir: &Path) -> AuditConnection {
+    audit(dir).connect(t.db.clone()).with_context(AuditContext::user(7).tenant("acme"))
+}
+
+async fn hide(t: &TestDb, hidden: bool) {
+    let (from, to) = if hidden { ("audit_log", "hidden") } else { ("hidden", "audit_log") };
+    t.execute(&format!("ALTER TABLE {from} RENAME TO {to}")).await.expect("renamed");
+}
+
+/// What the entries say, in their order: action, id, status.
+async fn said(t: &TestDb) -> Vec<String> {
+    let entries = entries(t).await;
+    assert!(entries.iter().all(|entry| entry.hash_matches() == Some(true)), "{entries:#?}");
+    entries
+        .iter()
+        .map(|e| format!("{} {} {}", e.action, e.resource_id.as_deref().unwrap_or_default(), e.status))
+        .collect()
+}
+
+db_test!(c19_the_outbox_keeps_the_entry_of_a_write_that_stays, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let db = connect(t, dir.path());
+    hide(t, true).await;
+    db.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'a' AND number = 1").await?;
+    keys::shelf::Entity::delete_by_id(("b".to_owned(), 1)).exec(&db).await?;
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM shelf").await?, 2);
+    let metrics = db.audit().metrics();
+    assert_eq!((metrics.spooled, metrics.prepared, metrics.lost), (2, 0, 0), "{metrics:?}");
+    hide(t, false).await;
+    db.audit().shutdown().await.expect("delivered");
+    assert_eq!(said(t).await, ["update a/1 success", "delete b/1 success"]);
+    let entries = entries(t).await;
+    assert_eq!(entries[0].actor_id.as_deref(), Some("7"));
+    assert_eq!(entries[0].changes.as_deref(), Some(r#"{"label":{"old":"one","new":"x"}}"#));
+
+    // While the table takes them, entries go there with the change.
+    db.execute_unprepared("UPDATE shelf SET label = 'y' WHERE room = 'a' AND number = 1").await?;
+    assert_eq!(said(t).await.len(), 3);
+    assert_eq!(db.audit().metrics().spooled_total, 2);
+    Ok(())
+});
+
+db_test!(c19_the_outbox_follows_the_transaction, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let db = connect(t, dir.path());
+    hide(t, true).await;
+    let label = |room: &str, number: i32, label: &str| keys::shelf::ActiveModel {
+        room: Set(room.into()),
+        number: Set(number),
+        label: Set(label.into()),
+    };
+    let transaction = db.begin().await?;
+    label("a", 1, "kept").update(&transaction).await?;
+    let nested = transaction.begin().await?;
+    label("a", 2, "kept too").update(&nested).await?;
+    nested.commit().await?;
+    let nested = transaction.begin().await?;
+    label("b", 1, "undone").update(&nested).await?;
+    assert_eq!(db.audit().metrics().prepared, 3);
+    nested.rollback().await?;
+    assert_eq!((db.audit().metrics().prepared, db.audit().metrics().spooled), (2, 0));
+    transaction.commit().await?;
+    assert_eq!((db.audit().metrics().prepared, db.audit().metrics().spooled), (0, 2));
+
+    let rolled_back = db.begin().await?;
+    label("a", 1, "never").update(&rolled_back).await?;
+    rolled_back.rollback().await?;
+    let dropped = db.begin().await?;
+    label("a", 1, "never").update(&dropped).await?;
+    drop(dropped);
+    assert_eq!((db.audit().metrics().prepared, db.audit().metrics().spooled), (0, 2));
+
+    hide(t, false).await;
+    db.audit().shutdown().await.expect("delivered");
+    assert_eq!(said(t).await, ["update a/1 success", "update a/2 success"]);
+    Ok(())
+});
+
+db_test!(c19_what_nobody_can_tell_is_said_to_be_unknown, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let account = quiet_account(&t.db, "Ann", 100).await;
+    let audit = audit(dir.path());
+    hide(t, true).await;
+    // Hooks aren't told how a transaction ends; without one, the write is committed already.
+    audit
+        .within(scope(AuditContext::user(7), async {
+            let transaction = t.db.begin().await?;
+            set_balance(&transaction, account.id, 200).await?;
+            transaction.commit().await?;
+            set_balance(&t.db, account.id, 300).await?;
+            Operation::new("print", "report").log(&t.db).await.expect("logged");
+            Ok::<_, DbErr>(())
+        }))
+        .await?;
+    // A process that ends before its transaction does.
+    let db = audit.connect(t.db.clone());
+    let open = db.begin().await?;
+    open.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'a' AND number = 1").await?;
+    let copy = tempfile::tempdir().expect("a directory");
+    for file in std::fs::read_dir(dir.path()).expect("files") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
+    }
+    open.rollback().await?;
+    hide(t, false).await;
+
+    let next = connect(t, copy.path());
+    next.audit().shutdown().await.expect("delivered");
+    let id = account.id;
+    let expected = [
+        format!("update {id} warning"),
+        format!("update {id} success"),
+        "print  success".to_owned(),
+        "update a/1 warning".to_owned(),
+    ];
+    assert_eq!(said(t).await, expected);
+    let entries = entries(t).await;
+    assert_eq!(entries[0].metadata.as_deref(), Some(r#"{"commit":"unknown"}"#));
+    // The other process is still there, and has only what it knows.
+    audit.shutdown().await.expect("delivered");
+    assert_eq!(said(t).await, expected, "nothing twice");
+    Ok(())
+});
+
+db_test!(c19_an_outbox_that_is_full_blocks, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let mut config = Config::default();
+    config.on_failure = FailurePolicy::Outbox;
+    (config.spool_dir, config.spool_limit_bytes) = (Some(dir.path().to_owned()), 10);
+    let db = Audit::builder().config(config).build().expect("an audit").connect(t.db.clone());
+    hide(t, true).await;
+    let error = db.execute_unprepared("DELETE FROM shelf").await.expect_err("no place");
+    assert!(is_audit_error(&error) && error.to_string().contains("spool_limit_bytes"), "{error}");
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM shelf").await?, 3);
+    Ok(())
+});
+
+db_test!(c19_an_outbox_needs_a_spool, on(sqlite), async |_t| {
+    let mut config = Config::default();
+    config.on_failure = FailurePolicy::Outbox;
+    let error = Audit::builder().config(config).build().expect_err("no spool").to_string();
+    assert!(error.contains("set `spool_dir`"), "{error}");
+    let options = EntityOptions::default().on_failure(FailurePolicy::Outbox);
+    let error =
+        Audit::builder().register::<keys::shelf::Entity>(options).build().expect_err("no spool").to_string();
+    assert!(error.contains("set `spool_dir`"), "{error}");
+});
+
+// Three policies in one statement: cascades reach entities of each. The strictest counts first.
+db_test!(c19_each_policy_has_its_own_entries, on(postgres, sqlite), async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let mut config = Config::default();
+    config.spool_dir = Some(dir.path().to_owned());
+    let options = EntityOptions::default().on_failure(FailurePolicy::Outbox);
+    let audit =
+        Audit::builder().config(config).register::<keys::shelf::Entity>(options).build().expect("an audit");
+    let account = quiet_account(&t.db, "Ann", 100).await;
+    let db = audit.connect(t.db.clone());
+    hide(t, true).await;
+    let transaction = db.begin().await?;
+    transaction.execute_unprepared("DELETE FROM shelf WHERE room = 'b'").await?;
+    let error = account_gone(&transaction, account.id).await.expect_err("accounts block");
+    assert!(is_audit_error(&error), "{error}");
+    if t.backend == DbBackend::Postgres {
+        assert!(transaction.execute_unprepared("SELECT 1").await.is_err(), "it has failed with the write");
+    }
+    transaction.rollback().await?;
+    assert_eq!((db.audit().metrics().prepared, db.audit().metrics().spooled), (0, 0));
+    Ok(())
+});
+
+async fn account_gone<C: ConnectionTrait>(db: &C, id: i64) -> Result<(), DbErr> {
+    crate::fixtures::account::Entity::delete_by_id(id).exec(db).await.map(|_| ())
+}
