@@ -9,7 +9,7 @@ use audit_seaorm::{
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Set, TransactionTrait};
 
-use crate::fixtures::{entries, keys, quiet_account, set_balance, set_up_shelves};
+use crate::fixtures::{account, create_table, entries, keys, quiet_account, set_balance, set_up_shelves};
 
 fn audit(dir: &Path) -> Audit {
     let mut config = Config::default();
@@ -100,6 +100,7 @@ db_test!(c19_the_outbox_follows_the_transaction, async |t| -> Result<(), DbErr> 
 db_test!(c19_what_nobody_can_tell_is_said_to_be_unknown, async |t| -> Result<(), DbErr> {
     let dir = tempfile::tempdir().expect("a directory");
     set_up_shelves(t).await;
+    create_table(t, account::Entity).await;
     let account = quiet_account(&t.db, "Ann", 100).await;
     let audit = audit(dir.path());
     hide(t, true).await;
@@ -178,6 +179,7 @@ db_test!(c19_each_policy_has_its_own_entries, on(postgres, sqlite), async |t| ->
     let options = EntityOptions::default().on_failure(FailurePolicy::Outbox);
     let audit =
         Audit::builder().config(config).register::<keys::shelf::Entity>(options).build().expect("an audit");
+    create_table(t, account::Entity).await;
     let account = quiet_account(&t.db, "Ann", 100).await;
     let db = audit.connect(t.db.clone());
     hide(t, true).await;
@@ -194,5 +196,5 @@ db_test!(c19_each_policy_has_its_own_entries, on(postgres, sqlite), async |t| ->
 });
 
 async fn account_gone<C: ConnectionTrait>(db: &C, id: i64) -> Result<(), DbErr> {
-    crate::fixtures::account::Entity::delete_by_id(id).exec(db).await.map(|_| ())
+    account::Entity::delete_by_id(id).exec(db).await.map(|_| ())
 }
