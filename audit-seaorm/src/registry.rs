@@ -18,6 +18,12 @@ use sea_orm::{
 
 use crate::capture::render;
 
+mod references;
+
+use references::{Known, Types};
+
+pub(crate) use references::Reference;
+
 /// What `#[derive(Auditable)]` and `#[audited]` announce at link time.
 #[derive(Debug)]
 pub struct Declaration {
@@ -59,6 +65,7 @@ pub struct Declared {
     select: SelectFn,
     key: KeyFn,
     find: FindFn,
+    types: Types,
 }
 
 impl Declared {
@@ -131,6 +138,7 @@ impl Declared {
                     .map(|column| (column.as_str().to_owned(), column.select_as(source(column.as_str()))))
                     .collect()
             },
+            types: Types::of::<E>(),
             key: |row| {
                 let Some(row) = row.downcast_ref::<E::Model>() else { return Vec::new() };
                 E::PrimaryKey::iter()
@@ -225,6 +233,8 @@ pub struct Audited {
     pub(crate) triggers: AtomicBool,
     /// Whether it was said that writes over a migrator's connection are not recorded.
     pub(crate) migrated: AtomicBool,
+    /// The fields that refer to rows whose labels are recorded along.
+    pub(crate) references: Vec<Reference>,
     declared: Declared,
 }
 
@@ -255,6 +265,11 @@ impl Audited {
     /// The names of the primary key's columns with their values in this row.
     pub(crate) fn key(&self, row: &dyn Any) -> Vec<(String, sea_orm::Value)> {
         (self.declared.key)(row)
+    }
+
+    /// The value of the column with this name.
+    pub(crate) fn get(&self, row: &dyn Any, column: &str) -> Option<sea_orm::Value> {
+        self.declared.types.get(row, column)
     }
 
     /// Reads the rows with these rows' primary keys; none if there are none.
@@ -315,12 +330,23 @@ impl Registry {
             chosen.push((declared.unwrap_or(registered).clone(), options.clone()));
         }
 
+        let registered = |entity: TypeId| chosen.iter().find(|(declared, _)| declared.entity == entity);
+        let others = announced.iter().map(|(_, declared)| declared).filter(|d| registered(d.entity).is_none());
+        let known = Known {
+            entities: chosen
+                .iter()
+                .map(|(declared, options)| (declared, Some(options)))
+                .chain(others.map(|declared| (declared, None)))
+                .collect(),
+            config,
+            sanitizer,
+        };
         let mut entities = HashMap::new();
         let mut tables = BTreeMap::new();
         let mut tables_by_resource: HashMap<String, String> = HashMap::new();
         let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
         unmatched.extend(config.skip_resources.iter().map(String::as_str));
-        for (declared, options) in chosen {
+        for (declared, options) in &chosen {
             let entity = declared.entity;
             if selection.excluded.contains(&entity) || declared.spec.skip.is_some() {
                 left_out.push(declared.table.clone());
@@ -330,13 +356,18 @@ impl Registry {
                 &declared.table,
                 &declared.columns,
                 declared.spec,
-                &options,
+                options,
                 config,
                 sanitizer,
             )
-            .and_then(|policy| one_table_each(policy, &mut tables_by_resource));
-            let policy = match audited {
-                Ok(policy) => policy,
+            .and_then(|policy| one_table_each(policy, &mut tables_by_resource))
+            .and_then(|mut policy| {
+                let fixed = options.classification.or(declared.spec.classification).is_some();
+                let references = known.references(&mut policy, declared, fixed)?;
+                Ok((policy, references))
+            });
+            let (policy, references) = match audited {
+                Ok(audited) => audited,
                 Err(error) if strict => return Err(error),
                 Err(error) => {
                     tables.insert(declared.table.clone(), Err(error.to_string()));
@@ -355,7 +386,8 @@ impl Registry {
                     policy,
                     triggers: AtomicBool::new(false),
                     migrated: AtomicBool::new(false),
-                    declared,
+                    references,
+                    declared: declared.clone(),
                 });
                 represent(&mut tables, &audited);
                 entities.insert(entity, Ok(audited));
