@@ -81,7 +81,11 @@ mod tests {
             ("Relation::Art ist", None),
             ("Relation::artist::Name", None),
         ] {
-            assert_eq!(LabelSource::parse(text).map(|source| source.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(
+                LabelSource::parse(text).map(|source| source.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Classification, Config, Error, FieldKind, FieldSpec, LabelSource, Operations, ResourceSpec, Sanitizer, Tracking,
-    Value, classify, classify_field,
+    Classification, Config, Error, FieldKind, FieldSpec, LabelSource, Operations, ResourceSpec, Sanitizer,
+    Tracking, Value, classify, classify_field,
 };
 
 /// A column as the database has it.

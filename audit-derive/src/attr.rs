@@ -25,8 +25,18 @@ const CONTAINER: &[&str] = &[
 ];
 
 /// Options of a field.
-const FIELD: &[&str] =
-    &["exclude", "include", "mask", "silent", "name", "label", "rename", "sensitive", "classification", "with"];
+const FIELD: &[&str] = &[
+    "exclude",
+    "include",
+    "mask",
+    "silent",
+    "name",
+    "label",
+    "rename",
+    "sensitive",
+    "classification",
+    "with",
+];
 
 /// Words of `on(..)`.
 const OPERATIONS: &[&str] = &["create", "update", "delete", "read"];

@@ -104,8 +104,7 @@ pub(crate) fn label(key: &Ident, input: ParseStream<'_>) -> syn::Result<Label> {
     let text = literal.value();
     let Some(rest) = text.strip_prefix("Relation::") else { return Ok(Label { text, relation: None }) };
     let (name, column) = rest.split_once('.').map_or((rest, None), |(name, column)| (name, Some(column)));
-    let mut relation =
-        syn::parse_str::<Ident>(name).map_err(|_| syn::Error::new(literal.span(), form))?;
+    let mut relation = syn::parse_str::<Ident>(name).map_err(|_| syn::Error::new(literal.span(), form))?;
     if column.is_some_and(|column| column.trim().is_empty()) {
         return Err(syn::Error::new(literal.span(), form));
     }

@@ -331,7 +331,8 @@ impl Registry {
         }
 
         let registered = |entity: TypeId| chosen.iter().find(|(declared, _)| declared.entity == entity);
-        let others = announced.iter().map(|(_, declared)| declared).filter(|d| registered(d.entity).is_none());
+        let others =
+            announced.iter().map(|(_, declared)| declared).filter(|d| registered(d.entity).is_none());
         let known = Known {
             entities: chosen
                 .iter()

@@ -219,8 +219,7 @@ where
         BeforeImages::of_process().renew(&key, || new.clone());
         let asked = labels::of_row(&audited, Some(&old), Some(&new));
         let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
-        let entry =
-            recorder(&audit, action::UPDATE, &audited)?.updated(&audited, &old, &new, &labels);
+        let entry = recorder(&audit, action::UPDATE, &audited)?.updated(&audited, &old, &new, &labels);
         drop((old, new));
         write(&audit, db, entry).await?;
     }

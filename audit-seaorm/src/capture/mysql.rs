@@ -132,10 +132,7 @@ impl Look<'_> {
             return Err(self.in_between());
         }
         self.check(&answer, old.len())?;
-        let images = old
-            .into_iter()
-            .map(|old| Image::new(self.audited, Some(old), None))
-            .collect();
+        let images = old.into_iter().map(|old| Image::new(self.audited, Some(old), None)).collect();
         self.record(images, reached).await?;
         Ok(answer)
     }

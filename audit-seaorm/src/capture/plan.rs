@@ -341,7 +341,8 @@ impl Tables {
     fn gives_labels(&self, name: &TableName) -> bool {
         let audited = self.0.values().flatten().filter_map(|entry| entry.audited.as_ref().ok());
         let mut tables = audited.flat_map(|audited| &audited.references).map(|reference| &reference.table);
-        tables.any(|table| table.rsplit('.').next().is_some_and(|table| table.eq_ignore_ascii_case(&name.name)))
+        tables
+            .any(|table| table.rsplit('.').next().is_some_and(|table| table.eq_ignore_ascii_case(&name.name)))
     }
 
     /// The tables' names, in lower case, without schemas.

@@ -22,10 +22,10 @@ use sea_orm::{
     QueryResult, Statement,
 };
 
+use self::labels::{KEPT, Keeper, References};
 use super::images::{Image, entries};
 use super::plan::Step;
 use super::sql::{Conflict, What};
-use self::labels::{KEPT, Keeper, References};
 use super::work::{Answer, Ask, Request, Work, refused};
 use crate::Registry;
 use crate::entity::audit_log;

@@ -43,7 +43,13 @@ impl Types {
             get: |row, name| Some(row.downcast_ref::<E::Model>()?.get(column::<E>(name)?)),
             lookup: |key, label, value| {
                 let (key, label) = (column::<E>(key)?, column::<E>(label)?);
-                Some(E::find().select_only().column_as(as_read(label), "label").filter(key.eq(value)).into_query())
+                Some(
+                    E::find()
+                        .select_only()
+                        .column_as(as_read(label), "label")
+                        .filter(key.eq(value))
+                        .into_query(),
+                )
             },
         }
     }
@@ -247,7 +253,8 @@ fn relation(all: &[BelongsTo], source: &LabelSource, column: &str) -> Result<Bel
         None => from.clone(),
     };
     // Two relations that lead to the same are one.
-    let leads = |a: &BelongsTo, b: &BelongsTo| (&a.table, &a.keys, &a.columns) == (&b.table, &b.keys, &b.columns);
+    let leads =
+        |a: &BelongsTo, b: &BelongsTo| (&a.table, &a.keys, &a.columns) == (&b.table, &b.keys, &b.columns);
     let Some((first, others)) = chosen.split_first() else {
         return Err(match &source.relation {
             Some(_) => format!(

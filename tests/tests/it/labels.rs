@@ -10,15 +10,15 @@ use sea_orm::{
 use serde_json::{Value as Json, json};
 
 use crate::connection::connect;
-use crate::fixtures::music::{TABLES, album, artist};
+use crate::fixtures::music::{TABLES, band, disc};
 use crate::fixtures::{blog, changes, create_table, entries};
 
 const ROWS: [&str; 5] = [
-    "INSERT INTO artist (id, name) VALUES (1, 'AC/DC'), (2, 'Accept'), (3, NULL)",
-    "INSERT INTO genre (code, title, sort_order) VALUES ('rock', 'Rock', 1), ('metal', 'Metal', 2)",
-    "INSERT INTO album (id, title, artist_id, genre_code) VALUES (10, 'High Voltage', 1, 'rock')",
-    "INSERT INTO album (id, title, artist_id, genre_code, previous_id) VALUES (11, 'Powerage', 1, 'rock', 10)",
-    "INSERT INTO album (id, title, artist_id, genre_code) VALUES (20, 'Restless', 2, 'metal')",
+    "INSERT INTO band (id, name) VALUES (1, 'AC/DC'), (2, 'Accept'), (3, NULL)",
+    "INSERT INTO style (code, title, sort_order) VALUES ('rock', 'Rock', 1), ('metal', 'Metal', 2)",
+    "INSERT INTO disc (id, title, band_id, style_code) VALUES (10, 'High Voltage', 1, 'rock')",
+    "INSERT INTO disc (id, title, band_id, style_code, previous_id) VALUES (11, 'Powerage', 1, 'rock', 10)",
+    "INSERT INTO disc (id, title, band_id, style_code) VALUES (20, 'Restless', 2, 'metal')",
 ];
 
 async fn set_up(t: &TestDb) {
@@ -40,28 +40,28 @@ async fn all(t: &TestDb) -> Vec<(String, Json)> {
     entries(t).await.iter().map(told).collect()
 }
 
-fn album(id: i32, artist_id: Option<i32>) -> album::Model {
-    album::Model { id, title: "t".into(), artist_id, genre: None, previous_id: None, producer_id: None }
+fn disc(id: i32, band_id: Option<i32>) -> disc::Model {
+    disc::Model { id, title: "t".into(), band_id, style: None, previous_id: None, producer_id: None }
 }
 
 /// Creates, moves, renames, takes away.
 async fn life<C: ConnectionTrait>(db: &C) -> Result<(), DbErr> {
-    let row = album(30, Some(1)).into_active_model().reset_all().insert(db).await?;
+    let row = disc(30, Some(1)).into_active_model().reset_all().insert(db).await?;
     let mut change = row.into_active_model();
-    change.artist_id = Set(Some(2));
-    change.genre = Set(Some("metal".into()));
+    change.band_id = Set(Some(2));
+    change.style = Set(Some("metal".into()));
     change.previous_id = Set(Some(30));
     let row = change.update(db).await?;
-    let renamed = artist::ActiveModel { id: Set(2), name: Set(Some("Accept!".into())), ..Default::default() };
+    let renamed = band::ActiveModel { id: Set(2), name: Set(Some("Accept!".into())), ..Default::default() };
     renamed.update(db).await?;
     let mut change = row.into_active_model();
     change.title = Set("u".into());
     let row = change.update(db).await?;
     let mut change = row.into_active_model();
-    change.artist_id = Set(None);
+    change.band_id = Set(None);
     let row = change.update(db).await?;
     let mut change = row.into_active_model();
-    change.artist_id = Set(Some(3));
+    change.band_id = Set(Some(3));
     let row = change.update(db).await?;
     row.delete(db).await.map(|_| ())
 }
@@ -70,29 +70,29 @@ fn lived() -> Vec<(String, Json)> {
     let told = |what: &str, changes: Json| (what.to_owned(), changes);
     vec![
         told(
-            "create album 30",
+            "create disc 30",
             json!({
-                "id": {"new": 30}, "title": {"new": "t"}, "artist_id": {"new": 1, "new_label": "AC/DC"},
-                "genre": {"new": null}, "previous_id": {"new": null}, "producer_id": {"new": null},
+                "id": {"new": 30}, "title": {"new": "t"}, "band_id": {"new": 1, "new_label": "AC/DC"},
+                "style": {"new": null}, "previous_id": {"new": null}, "producer_id": {"new": null},
             }),
         ),
         told(
-            "update album 30",
+            "update disc 30",
             json!({
-                "artist_id": {"old": 1, "new": 2, "old_label": "AC/DC", "new_label": "Accept"},
-                "genre": {"old": null, "new": "metal", "new_label": "Metal"},
+                "band_id": {"old": 1, "new": 2, "old_label": "AC/DC", "new_label": "Accept"},
+                "style": {"old": null, "new": "metal", "new_label": "Metal"},
                 "previous_id": {"old": null, "new": 30, "new_label": "t"},
             }),
         ),
-        told("update artist 2", json!({"name": {"old": "Accept", "new": "Accept!"}})),
-        told("update album 30", json!({"title": {"old": "t", "new": "u"}})),
-        told("update album 30", json!({"artist_id": {"old": 2, "new": null, "old_label": "Accept!"}})),
-        told("update album 30", json!({"artist_id": {"old": null, "new": 3}})),
+        told("update band 2", json!({"name": {"old": "Accept", "new": "Accept!"}})),
+        told("update disc 30", json!({"title": {"old": "t", "new": "u"}})),
+        told("update disc 30", json!({"band_id": {"old": 2, "new": null, "old_label": "Accept!"}})),
+        told("update disc 30", json!({"band_id": {"old": null, "new": 3}})),
         told(
-            "delete album 30",
+            "delete disc 30",
             json!({
-                "id": {"old": 30}, "title": {"old": "u"}, "artist_id": {"old": 3},
-                "genre": {"old": "metal", "old_label": "Metal"},
+                "id": {"old": 30}, "title": {"old": "u"}, "band_id": {"old": 3},
+                "style": {"old": "metal", "old_label": "Metal"},
                 "previous_id": {"old": 30, "old_label": "u"}, "producer_id": {"old": null},
             }),
         ),
@@ -117,11 +117,11 @@ db_test!(c20_labels_are_the_same_through_hooks_and_in_transactions, async |t| {
     set_up(t).await;
     let hooks = Audit::builder().build().unwrap();
     hooks.within(life(&t.db)).await.unwrap();
-    t.execute("UPDATE artist SET name = 'Accept' WHERE id = 2").await.unwrap();
+    t.execute("UPDATE band SET name = 'Accept' WHERE id = 2").await.unwrap();
     let transaction = t.db.begin().await.unwrap();
     hooks.within(life(&transaction)).await.unwrap();
     transaction.commit().await.unwrap();
-    t.execute("UPDATE artist SET name = 'Accept' WHERE id = 2").await.unwrap();
+    t.execute("UPDATE band SET name = 'Accept' WHERE id = 2").await.unwrap();
     let db = connect(t);
     let transaction = db.begin().await.unwrap();
     life(&transaction).await.unwrap();
@@ -136,63 +136,69 @@ db_test!(c20_labels_are_the_same_through_hooks_and_in_transactions, async |t| {
 db_test!(c20_bulk_and_raw_writes_have_labels, async |t| {
     set_up(t).await;
     let db = connect(t);
-    let rows = (0..700).map(|n| album(1000 + n, Some(1 + n % 2)).into_active_model().reset_all());
-    album::Entity::insert_many(rows).exec_without_returning(&db).await.unwrap();
-    album::Entity::update_many()
-        .col_expr(album::Column::ArtistId, Expr::value(2))
-        .filter(album::Column::Id.gte(1000))
+    let rows = (0..700).map(|n| disc(1000 + n, Some(1 + n % 2)).into_active_model().reset_all());
+    disc::Entity::insert_many(rows).exec_without_returning(&db).await.unwrap();
+    disc::Entity::update_many()
+        .col_expr(disc::Column::BandId, Expr::value(2))
+        .filter(disc::Column::Id.gte(1000))
         .exec(&db)
         .await
         .unwrap();
-    db.execute_unprepared("UPDATE album SET genre_code = 'rock' WHERE id = 20").await.unwrap();
-    db.execute_unprepared("DELETE FROM album WHERE id >= 1000").await.unwrap();
+    db.execute_unprepared("UPDATE disc SET style_code = 'rock' WHERE id = 20").await.unwrap();
+    db.execute_unprepared("DELETE FROM disc WHERE id >= 1000").await.unwrap();
     let all = all(t).await;
     let labelled = |action: &str, side: &str, label: &str| {
         all.iter()
-            .filter(|(what, changes)| what.starts_with(action) && changes["artist_id"][side] == label)
+            .filter(|(what, changes)| what.starts_with(action) && changes["band_id"][side] == label)
             .count()
     };
-    assert_eq!((labelled("create", "new_label", "AC/DC"), labelled("create", "new_label", "Accept")), (350, 350));
-    assert_eq!((labelled("update", "old_label", "AC/DC"), labelled("update", "new_label", "Accept")), (350, 350));
+    assert_eq!(
+        (labelled("create", "new_label", "AC/DC"), labelled("create", "new_label", "Accept")),
+        (350, 350)
+    );
+    assert_eq!(
+        (labelled("update", "old_label", "AC/DC"), labelled("update", "new_label", "Accept")),
+        (350, 350)
+    );
     assert_eq!(labelled("delete", "old_label", "Accept"), 700);
     assert!(all.iter().any(|(what, changes)| {
-        what == "update album 20"
+        what == "update disc 20"
             && *changes
-                == json!({"genre": {"old": "metal", "new": "rock", "old_label": "Metal", "new_label": "Rock"}})
+                == json!({"style": {"old": "metal", "new": "rock", "old_label": "Metal", "new_label": "Rock"}})
     }));
 });
 
 db_test!(c20_what_goes_with_the_row_referred_to_keeps_its_label, async |t| {
     set_up(t).await;
     let db = connect(t);
-    db.execute_unprepared("DELETE FROM artist WHERE id = 1").await.unwrap();
+    db.execute_unprepared("DELETE FROM band WHERE id = 1").await.unwrap();
     let mut found = all(t).await;
     found.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(found.len(), 3);
-    assert_eq!(found[0].0, "delete album 10");
-    assert_eq!(found[0].1["artist_id"], json!({"old": 1, "old_label": "AC/DC"}));
-    assert_eq!(found[0].1["genre"], json!({"old": "rock", "old_label": "Rock"}));
-    assert_eq!(found[1].0, "delete album 11");
-    assert_eq!(found[1].1["artist_id"], json!({"old": 1, "old_label": "AC/DC"}));
+    assert_eq!(found[0].0, "delete disc 10");
+    assert_eq!(found[0].1["band_id"], json!({"old": 1, "old_label": "AC/DC"}));
+    assert_eq!(found[0].1["style"], json!({"old": "rock", "old_label": "Rock"}));
+    assert_eq!(found[1].0, "delete disc 11");
+    assert_eq!(found[1].1["band_id"], json!({"old": 1, "old_label": "AC/DC"}));
     assert_eq!(found[1].1["previous_id"], json!({"old": 10, "old_label": "High Voltage"}));
 });
 
 db_test!(c20_what_refers_to_rows_that_are_not_audited_keeps_its_label, async |t| {
     set_up(t).await;
     let db = connect(t);
-    db.execute_unprepared("DELETE FROM genre WHERE code = 'metal'").await.unwrap();
-    db.execute_unprepared("UPDATE genre SET code = 'r' WHERE code = 'rock'").await.unwrap();
+    db.execute_unprepared("DELETE FROM style WHERE code = 'metal'").await.unwrap();
+    db.execute_unprepared("UPDATE style SET code = 'r' WHERE code = 'rock'").await.unwrap();
     let mut found = all(t).await;
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    let moved = json!({"genre": {"old": "rock", "new": "r", "old_label": "Rock", "new_label": "Rock"}});
+    let moved = json!({"style": {"old": "rock", "new": "r", "old_label": "Rock", "new_label": "Rock"}});
     assert_eq!(
         found,
         [
-            ("update album 10".to_owned(), moved.clone()),
-            ("update album 11".to_owned(), moved),
+            ("update disc 10".to_owned(), moved.clone()),
+            ("update disc 11".to_owned(), moved),
             (
-                "update album 20".to_owned(),
-                json!({"genre": {"old": "metal", "new": null, "old_label": "Metal"}})
+                "update disc 20".to_owned(),
+                json!({"style": {"old": "metal", "new": null, "old_label": "Metal"}})
             ),
         ]
     );
@@ -201,37 +207,40 @@ db_test!(c20_what_refers_to_rows_that_are_not_audited_keeps_its_label, async |t|
 db_test!(c20_rows_that_refer_to_each_other_in_one_statement_have_labels, async |t| {
     set_up(t).await;
     let db = connect(t);
-    let sql = "INSERT INTO album (id, title, previous_id) VALUES (40, 'one', NULL), (41, 'two', 40)";
+    let sql = "INSERT INTO disc (id, title, previous_id) VALUES (40, 'one', NULL), (41, 'two', 40)";
     db.execute_unprepared(sql).await.unwrap();
-    let sql = "UPDATE album SET title = concat(title, '+'), previous_id = NULL WHERE id IN (40, 41)";
+    let sql = "UPDATE disc SET title = concat(title, '+'), previous_id = NULL WHERE id IN (40, 41)";
     db.execute_unprepared(sql).await.unwrap();
-    db.execute_unprepared("UPDATE album SET previous_id = 40 WHERE id = 41").await.unwrap();
-    db.execute_unprepared("DELETE FROM album WHERE id IN (40, 41)").await.unwrap();
+    db.execute_unprepared("UPDATE disc SET previous_id = 40 WHERE id = 41").await.unwrap();
+    db.execute_unprepared("DELETE FROM disc WHERE id IN (40, 41)").await.unwrap();
     let found = all(t).await;
     let of = |what: &str| -> Vec<Json> {
         found.iter().filter(|(found, _)| found == what).map(|(_, c)| c["previous_id"].clone()).collect()
     };
-    assert_eq!(of("create album 41"), [json!({"new": 40, "new_label": "one"})]);
+    assert_eq!(of("create disc 41"), [json!({"new": 40, "new_label": "one"})]);
     assert_eq!(
-        of("update album 41"),
-        [json!({"old": 40, "new": null, "old_label": "one"}), json!({"old": null, "new": 40, "new_label": "one+"})]
+        of("update disc 41"),
+        [
+            json!({"old": 40, "new": null, "old_label": "one"}),
+            json!({"old": null, "new": 40, "new_label": "one+"})
+        ]
     );
-    assert_eq!(of("delete album 41"), [json!({"old": 40, "old_label": "one+"})]);
+    assert_eq!(of("delete disc 41"), [json!({"old": 40, "old_label": "one+"})]);
 });
 
 db_test!(c20_an_update_of_other_fields_reads_no_label, async |t| {
     set_up(t).await;
     let db = connect(t);
     let audit = Audit::builder().build().unwrap();
-    let title = |title: &str| album::ActiveModel {
+    let title = |title: &str| disc::ActiveModel {
         id: Set(10),
         title: Set(title.into()),
-        artist_id: Set(Some(1)),
+        band_id: Set(Some(1)),
         ..Default::default()
     };
     // If a label were read by a statement, these would fail: the table isn't there.
     if t.backend != DbBackend::Sqlite {
-        t.execute("ALTER TABLE artist RENAME TO former_artist").await.unwrap();
+        t.execute("ALTER TABLE band RENAME TO former_band").await.unwrap();
     }
     title("over the connection").update(&db).await.unwrap();
     audit.within(scope(context(), title("hooks").update(&t.db))).await.unwrap();
@@ -242,23 +251,23 @@ db_test!(c20_an_update_of_other_fields_reads_no_label, async |t| {
 
 db_test!(c20_secrets_in_labels_are_cut_out_and_long_ones_are_digests, async |t| {
     set_up(t).await;
-    t.execute("UPDATE artist SET name = 'pay 4111 1111 1111 1111' WHERE id = 1").await.unwrap();
+    t.execute("UPDATE band SET name = 'pay 4111 1111 1111 1111' WHERE id = 1").await.unwrap();
     let mut config = Config::default();
     config.max_value_bytes = 100;
     let audit = Audit::builder().config(config).build().unwrap();
     let db = audit.connect(t.db.clone());
-    album(50, Some(1)).into_active_model().reset_all().insert(&db).await.unwrap();
-    t.execute(&format!("UPDATE artist SET name = '{}' WHERE id = 1", "x".repeat(150))).await.unwrap();
+    disc(50, Some(1)).into_active_model().reset_all().insert(&db).await.unwrap();
+    t.execute(&format!("UPDATE band SET name = '{}' WHERE id = 1", "x".repeat(150))).await.unwrap();
     audit
         .within(async {
-            album(51, Some(1)).into_active_model().reset_all().insert(&t.db).await.unwrap();
+            disc(51, Some(1)).into_active_model().reset_all().insert(&t.db).await.unwrap();
         })
         .await;
-    db.execute_unprepared("DELETE FROM album WHERE id = 50").await.unwrap();
+    db.execute_unprepared("DELETE FROM disc WHERE id = 50").await.unwrap();
     let found = all(t).await;
-    assert_eq!(found[0].1["artist_id"], json!({"new": 1, "new_label": "pay ***"}));
-    assert_eq!(found[1].1["artist_id"]["new_label"]["$oversized"]["bytes"], 152);
-    assert_eq!(found[2].1["artist_id"]["old_label"]["$oversized"]["bytes"], 152);
+    assert_eq!(found[0].1["band_id"], json!({"new": 1, "new_label": "pay ***"}));
+    assert_eq!(found[1].1["band_id"]["new_label"]["$oversized"]["bytes"], 152);
+    assert_eq!(found[2].1["band_id"]["old_label"]["$oversized"]["bytes"], 152);
 });
 
 db_test!(c20_links_say_what_was_attached_to_what, async |t| {
@@ -280,8 +289,7 @@ db_test!(c20_links_say_what_was_attached_to_what, async |t| {
     hooks.within(graph().save(&t.db)).await.unwrap();
     connection.execute_unprepared("INSERT INTO post_tag (post_id, tag_id) VALUES (1, 4)").await.unwrap();
     connection.execute_unprepared("DELETE FROM post_tag WHERE post_id = 1").await.unwrap();
-    let mut links: Vec<_> =
-        all(t).await.into_iter().filter(|(what, _)| what.contains("post_tag")).collect();
+    let mut links: Vec<_> = all(t).await.into_iter().filter(|(what, _)| what.contains("post_tag")).collect();
     links[5..].sort_by(|a, b| a.0.cmp(&b.0));
     let attached = |post: i32, tag: i32, side: &str, name: &str| {
         let label = format!("{side}_label");
@@ -303,37 +311,37 @@ db_test!(c20_links_say_what_was_attached_to_what, async |t| {
 fn build(labels: &[(&str, &str)]) -> Result<Audit, String> {
     let labels = labels.iter().map(|(field, label)| ((*field).to_owned(), (*label).to_owned())).collect();
     let options = EntityOptions { labels, ..Default::default() };
-    Audit::builder().register::<album::Entity>(options).build().map_err(|error| error.to_string())
+    Audit::builder().register::<disc::Entity>(options).build().map_err(|error| error.to_string())
 }
 
 #[test]
 fn c20_labels_that_lead_nowhere_are_errors() {
-    build(&[("artist_id", "name"), ("genre_code", "Relation::Genre.title")]).unwrap();
+    build(&[("band_id", "name"), ("style_code", "Relation::Style.title")]).unwrap();
     build(&[("producer_id", "Relation::Producer")]).unwrap();
     for (field, label, why) in [
-        ("artist", "name", "isn't a column"),
-        ("artist_id", "Relation::", "is no label"),
-        ("artist_id", "nam", "has no column `nam`; its columns are id, name, password_hint"),
-        ("artist_id", "Relation::Genre", "those that do are `Artist`"),
+        ("band", "name", "isn't a column"),
+        ("band_id", "Relation::", "is no label"),
+        ("band_id", "nam", "has no column `nam`; its columns are id, name, password_hint"),
+        ("band_id", "Relation::Style", "those that do are `Band`"),
         ("producer_id", "name", "may mean several relations: `Producer`, `Odd`"),
-        ("genre_code", "", "none of whose fields has `#[audit(name)]`"),
-        ("genre_code", "sort_order", "isn't a column of texts"),
+        ("style_code", "", "none of whose fields has `#[audit(name)]`"),
+        ("style_code", "sort_order", "isn't a column of texts"),
         ("title", "label", "refers by several columns together"),
-        ("artist_id", "password_hint", "don't show as it is"),
+        ("band_id", "password_hint", "don't show as it is"),
         ("id", "Relation::Unknown.name", "no entity is known here"),
     ] {
         let error = build(&[(field, label)]).expect_err(label);
         assert!(error.contains(why), "{field} {label}: {error}");
-        assert!(error.contains(&format!("`{field}`")) && error.contains("album"), "{error}");
+        assert!(error.contains(&format!("`{field}`")) && error.contains("disc"), "{error}");
     }
-    let error = build(&[("artist_id", "nam")]).unwrap_err();
+    let error = build(&[("band_id", "nam")]).unwrap_err();
     assert!(error.contains("accepted are `label`, `label = \"column\"`"), "{error}");
 }
 
 #[test]
 fn i5_labels_of_what_must_not_be_seen_are_errors() {
     let target = |options: EntityOptions| {
-        Audit::builder().register::<artist::Entity>(options).build().map_err(|error| error.to_string())
+        Audit::builder().register::<band::Entity>(options).build().map_err(|error| error.to_string())
     };
     let names = || vec!["name".to_owned()];
     for options in [
@@ -341,22 +349,22 @@ fn i5_labels_of_what_must_not_be_seen_are_errors() {
         EntityOptions { exclude: names(), name: Some("id".into()), ..Default::default() },
         EntityOptions { mask: names(), name: Some("id".into()), ..Default::default() },
     ] {
-        let labels = vec![("artist_id".to_owned(), "name".to_owned())];
-        let album = EntityOptions { labels, ..Default::default() };
+        let labels = vec![("band_id".to_owned(), "name".to_owned())];
+        let disc = EntityOptions { labels, ..Default::default() };
         let error = Audit::builder()
-            .register::<artist::Entity>(options)
-            .register::<album::Entity>(album)
+            .register::<band::Entity>(options)
+            .register::<disc::Entity>(disc)
             .build()
             .unwrap_err()
             .to_string();
-        assert!(error.contains("`name` of `artist`, which entries about that table don't show"), "{error}");
+        assert!(error.contains("`name` of `band`, which entries about that table don't show"), "{error}");
     }
     target(EntityOptions::default()).unwrap();
     let mut config = Config::default();
-    config.sensitive_fields = vec!["artist_id".into()];
+    config.sensitive_fields = vec!["band_id".into()];
     let error = Audit::builder().config(config).build().unwrap_err().to_string();
-    assert!(error.contains("`artist_id` of `album` can't have a label"), "{error}");
-    let mask = EntityOptions { mask: vec!["artist_id".into()], ..Default::default() };
-    let error = Audit::builder().register::<album::Entity>(mask).build().unwrap_err().to_string();
-    assert!(error.contains("`artist_id` of `album` can't have a label"), "{error}");
+    assert!(error.contains("`band_id` of `disc` can't have a label"), "{error}");
+    let mask = EntityOptions { mask: vec!["band_id".into()], ..Default::default() };
+    let error = Audit::builder().register::<disc::Entity>(mask).build().unwrap_err().to_string();
+    assert!(error.contains("`band_id` of `disc` can't have a label"), "{error}");
 }

@@ -63,13 +63,19 @@ impl References {
                     quote(&table),
                     quote(&reference.key)
                 );
-                let kept = format!("(SELECT l FROM temp.audit_capture_label WHERE r = {number} AND k = {side}.{own})");
+                let kept = format!(
+                    "(SELECT l FROM temp.audit_capture_label WHERE r = {number} AND k = {side}.{own})"
+                );
                 let label = match side {
                     "OLD" if is_self => format!("COALESCE({kept}, {now})"),
                     "OLD" => format!("COALESCE({now}, {kept})"),
                     _ => now,
                 };
-                if old && new { format!("CASE WHEN OLD.{own} IS NOT NEW.{own} THEN {label} END") } else { label }
+                if old && new {
+                    format!("CASE WHEN OLD.{own} IS NOT NEW.{own} THEN {label} END")
+                } else {
+                    label
+                }
             };
             for (side, letter, there) in [("OLD", 'o', old), ("NEW", 'n', new)] {
                 if there {
