@@ -96,6 +96,8 @@ pub struct FieldSpec {
     pub classification: Option<Classification>,
     /// Its value is recorded as a function makes it (`with = ..`): only the program can tell.
     pub transformed: bool,
+    /// It refers to another row, whose readable name is recorded along; see [`LabelSource`](crate::LabelSource).
+    pub label: Option<&'static str>,
 }
 
 impl FieldSpec {
@@ -110,6 +112,7 @@ impl FieldSpec {
             sensitive: None,
             classification: None,
             transformed: false,
+            label: None,
         }
     }
 }

@@ -13,6 +13,16 @@ pub struct Change {
     pub old: Option<Value>,
     /// The value after.
     pub new: Option<Value>,
+    /// The readable name of the row that the old value refers to.
+    pub old_label: Option<Value>,
+    /// The readable name of the row that the new value refers to.
+    pub new_label: Option<Value>,
+}
+
+impl Change {
+    fn new(field: usize, old: Option<Value>, new: Option<Value>) -> Self {
+        Self { field, old, new, old_label: None, new_label: None }
+    }
 }
 
 /// Collects the changes that [`Auditable::diff`](crate::Auditable::diff) reports.
@@ -66,7 +76,7 @@ impl<'a> Diff<'a> {
             (old, new)
         };
         self.loud |= !field.silent;
-        self.changes.push(Change { field: index, old: Some(old), new: Some(new) });
+        self.changes.push(Change::new(index, Some(old), Some(new)));
     }
 
     /// The changes, or `None` if they make no entry: nothing differs, or silent fields alone do.
@@ -121,12 +131,22 @@ pub struct Changes(Vec<Change>);
 impl Changes {
     /// The changes of a row that begins with these values.
     pub fn created(values: Vec<(usize, Value)>) -> Self {
-        Self(values.into_iter().map(|(field, new)| Change { field, old: None, new: Some(new) }).collect())
+        Self(values.into_iter().map(|(field, new)| Change::new(field, None, Some(new))).collect())
     }
 
     /// The changes of a row that ends with these values.
     pub fn deleted(values: Vec<(usize, Value)>) -> Self {
-        Self(values.into_iter().map(|(field, old)| Change { field, old: Some(old), new: None }).collect())
+        Self(values.into_iter().map(|(field, old)| Change::new(field, Some(old), None)).collect())
+    }
+
+    /// Says what the rows are called that a reference, the field with this index, refers to. Kept with a side of the
+    /// change that is there; a field that didn't change has no labels.
+    pub fn label(&mut self, policy: &ResourcePolicy, field: usize, old: Option<String>, new: Option<String>) {
+        if let Some(change) = self.0.iter_mut().find(|change| change.field == field) {
+            let guard = |label: String| policy.guard_value(Value::Text(label), None);
+            change.old_label = old.filter(|_| change.old.is_some()).map(guard);
+            change.new_label = new.filter(|_| change.new.is_some()).map(guard);
+        }
     }
 
     /// The changes, in the order of the fields.
@@ -167,6 +187,14 @@ impl Changes {
             if let Some(new) = &change.new {
                 out.push_str(if change.old.is_some() { ",\"new\":" } else { "\"new\":" });
                 new.write_json(&mut out);
+            }
+            for (name, label) in [("old_label", &change.old_label), ("new_label", &change.new_label)] {
+                if let Some(label) = label {
+                    out.push_str(",\"");
+                    out.push_str(name);
+                    out.push_str("\":");
+                    label.write_json(&mut out);
+                }
             }
             out.push('}');
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Classification, Config, Error, FailurePolicy, FieldKind, FieldSpec, Operations, ResourceSpec, Sanitizer,
-    Tracking, Value, classify, classify_field,
+    Classification, Config, Error, FailurePolicy, FieldKind, FieldSpec, LabelSource, Operations,
+    ResourceSpec, Sanitizer, Tracking, Value, classify, classify_field,
 };
 
 /// A column as the database has it.
@@ -47,6 +47,9 @@ pub struct EntityOptions {
     pub silent: Vec<String>,
     /// Gives the entry its resource name.
     pub name: Option<String>,
+    /// References with where their labels come from, as `#[audit(label = "..")]` says it: `("artist_id", "name")`. See
+    /// [`LabelSource`].
+    pub labels: Vec<(String, String)>,
 }
 
 impl EntityOptions {
@@ -84,6 +87,15 @@ pub struct FieldPolicy {
     pub classification: Classification,
     /// Its value is recorded as a function of the program makes it.
     pub transformed: bool,
+    /// It refers to another row, whose readable name is recorded along.
+    pub label: Option<LabelSource>,
+}
+
+impl FieldPolicy {
+    /// Whether entries show what the field contains.
+    pub fn is_recorded_as_it_is(&self) -> bool {
+        self.tracked && !self.masked && !self.transformed
+    }
 }
 
 /// How a resource is treated.
@@ -121,7 +133,7 @@ impl ResourcePolicy {
     ///
     /// # Errors
     /// [`Error::Registration`] if `options` names a field that isn't there or contradicts itself, or if an option
-    /// makes the field that names the resource unreadable.
+    /// makes the field that names the resource unreadable, or if a reference that isn't recorded as it is has a label.
     pub fn resolve(
         table: &str,
         columns: &[Column],
@@ -135,14 +147,14 @@ impl ResourcePolicy {
         check_names(&resource, columns, options)?;
         let including = !options.include.is_empty()
             || spec.fields.iter().any(|field| field.tracking == Tracking::Include);
-        let fields: Vec<_> = columns
+        let fields: Vec<FieldPolicy> = columns
             .iter()
             .enumerate()
             .map(|(at, column)| {
                 let field = spec.fields.get(at).copied().unwrap_or(FieldSpec::new(""));
                 field_policy(&resource, column, &field, including, options, config, sanitizer)
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         let name_field = match &options.name {
             Some(name) => columns.iter().position(|column| column.name == *name),
             None => spec.fields.iter().position(|field| field.name),
@@ -191,18 +203,20 @@ impl ResourcePolicy {
     /// What of a field's value is recorded: nothing of a masked one, no secrets inside texts and documents, and no
     /// more than the size cap.
     pub fn guard(&self, field: &FieldPolicy, value: Value) -> Value {
-        if field.masked {
-            return Value::Masked;
-        }
+        if field.masked { Value::Masked } else { self.guard_value(value, field.scale) }
+    }
+
+    /// What of a value that isn't masked is recorded.
+    pub(crate) fn guard_value(&self, value: Value, scale: Option<u32>) -> Value {
         let value = match value {
             Value::Text(text) => match self.sanitizer.sanitize_text(&text) {
                 std::borrow::Cow::Borrowed(_) => Value::Text(text),
                 std::borrow::Cow::Owned(clean) => Value::Text(clean),
             },
             Value::Json(document) => Value::Json(self.sanitizer.sanitize_json(document)),
-            decimal @ Value::Decimal(_) => decimal.with_scale(field.scale.unwrap_or(0)),
+            decimal @ Value::Decimal(_) => decimal.with_scale(scale.unwrap_or(0)),
             Value::List(items) => {
-                Value::List(items.into_iter().map(|item| self.guard(field, item)).collect())
+                Value::List(items.into_iter().map(|item| self.guard_value(item, scale)).collect())
             }
             other => other,
         };
@@ -244,7 +258,8 @@ fn check_names(resource: &str, columns: &[Column], options: &EntityOptions) -> R
     let named = lists
         .iter()
         .flat_map(|(list, names)| names.iter().map(move |name| (*list, name)))
-        .chain(options.name.iter().map(|name| ("name", name)));
+        .chain(options.name.iter().map(|name| ("name", name)))
+        .chain(options.labels.iter().map(|(name, _)| ("labels", name)));
     for (list, name) in named {
         if !columns.iter().any(|column| column.name == *name) {
             let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
@@ -276,7 +291,7 @@ fn field_policy(
     options: &EntityOptions,
     config: &Config,
     sanitizer: &Sanitizer,
-) -> FieldPolicy {
+) -> Result<FieldPolicy, Error> {
     let named_in = |names: &[String]| names.contains(&column.name);
     let tracking = if named_in(&options.exclude) {
         Tracking::Exclude
@@ -299,7 +314,18 @@ fn field_policy(
             let automatic = classify_field(&column.name, column.kind);
             if sensitive { automatic.max(Classification::Restricted) } else { automatic }
         });
-    FieldPolicy {
+    let said = options.labels.iter().find(|(name, _)| *name == column.name).map(|(_, text)| text.as_str());
+    let label = match said.or(field.label) {
+        None => None,
+        Some(text) => Some(LabelSource::parse(text).ok_or_else(|| {
+            Error::Registration(format!(
+                "`{text}` is no label of `{}` of `{resource}`; accepted are {}",
+                column.name,
+                LabelSource::FORMS
+            ))
+        })?),
+    };
+    let policy = FieldPolicy {
         name: field.rename.unwrap_or(&column.name).to_owned(),
         column: column.name.clone(),
         scale: column.scale,
@@ -315,5 +341,13 @@ fn field_policy(
         sensitive,
         classification,
         transformed: field.transformed,
+        label,
+    };
+    if policy.label.is_some() && !policy.is_recorded_as_it_is() {
+        return Err(Error::Registration(format!(
+            "`{}` of `{resource}` can't have a label: what it refers to isn't recorded, because it is excluded, masked, sensitive or transformed; drop `label`, or record the field",
+            column.name
+        )));
     }
+    Ok(policy)
 }

@@ -26,8 +26,18 @@ const CONTAINER: &[&str] = &[
 ];
 
 /// Options of a field.
-const FIELD: &[&str] =
-    &["exclude", "include", "mask", "silent", "name", "rename", "sensitive", "classification", "with"];
+const FIELD: &[&str] = &[
+    "exclude",
+    "include",
+    "mask",
+    "silent",
+    "name",
+    "label",
+    "rename",
+    "sensitive",
+    "classification",
+    "with",
+];
 
 /// Words of `on(..)`.
 const OPERATIONS: &[&str] = &["create", "update", "delete", "read"];
@@ -162,6 +172,7 @@ fn field_option(said: &mut FieldOptions, key: &Ident, input: ParseStream<'_>) ->
             said.name = Some(key.clone());
             parse::flag(key, input)?;
         }
+        "label" => said.label = Some(parse::label(key, input)?),
         "rename" => said.rename = Some(parse::text(key, input)?),
         "sensitive" => said.sensitive = Some(parse::truth(key, input)?),
         "classification" => said.classification = Some(parse::word(key, input, Classification::WORDS)?),

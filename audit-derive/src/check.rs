@@ -39,6 +39,8 @@ fn check_container(said: &Container, ctxt: &mut Ctxt) {
     }
 }
 
+const MASKED_LABEL: &str = "the label would tell what the reference must not; keep one of them";
+
 /// Options of a field of which only one can stand, and why.
 const CONFLICTS: &[(&str, &str, &str)] = &[
     ("include", "mask", "a masked field is recorded by itself; write `mask` alone, or `include, sensitive`"),
@@ -48,6 +50,9 @@ const CONFLICTS: &[(&str, &str, &str)] = &[
         "with",
         "the value of a masked field isn't recorded, so there is none to transform; keep one of them",
     ),
+    ("mask", "label", MASKED_LABEL),
+    ("sensitive", "label", MASKED_LABEL),
+    ("with", "label", "what the function makes of a reference refers to no row; keep one of them"),
     (
         "sensitive",
         "name",

@@ -66,6 +66,7 @@ fn auditable(model: &Model, private: &TokenStream) -> TokenStream {
     let transforms =
         model.fields.iter().enumerate().filter_map(|(index, field)| transform(index, field, model));
     let columns = model.fields.iter().map(|field| &field.variant);
+    let relations = relations(model);
     let column_type = quote_spanned! {at(ident)=>
         <<#ident as __audit::sea_orm::ModelTrait>::Entity as __audit::sea_orm::EntityTrait>::Column
     };
@@ -92,6 +93,8 @@ fn auditable(model: &Model, private: &TokenStream) -> TokenStream {
             }
 
             #(#transforms)*
+
+            #relations
 
             type __Column = #column_type;
 
@@ -163,6 +166,7 @@ fn field_spec(field: &Field) -> TokenStream {
     let sensitive = option(said.sensitive);
     let classification = option(said.classification);
     let transformed = said.with.is_some();
+    let label = option(said.label.as_ref().map(|label| &label.text));
     quote! {
         __audit::FieldSpec {
             ident: #ident,
@@ -173,6 +177,7 @@ fn field_spec(field: &Field) -> TokenStream {
             sensitive: #sensitive,
             classification: #classification,
             transformed: #transformed,
+            label: #label,
         }
     }
 }
@@ -221,6 +226,22 @@ fn transform(index: usize, field: &Field, model: &Model) -> Option<TokenStream> 
         #[allow(deprecated)]
         fn #name(model: &#model) -> __audit::Value {
             ::core::convert::Into::into(#path(&model.#ident))
+        }
+    })
+}
+
+/// Names the relations that labels name, so that one that isn't there is the compiler's to report.
+fn relations(model: &Model) -> Option<TokenStream> {
+    let named: Vec<_> =
+        model.fields.iter().filter_map(|field| field.said.label.as_ref()?.relation.as_ref()).collect();
+    let ident = &model.ident;
+    let relation = quote_spanned! {at(ident)=>
+        <<#ident as __audit::sea_orm::ModelTrait>::Entity as __audit::sea_orm::EntityTrait>::Relation
+    };
+    (!named.is_empty()).then(|| {
+        quote! {
+            type __Relation = #relation;
+            const _: &[fn() -> __Relation] = &[#(|| __Relation::#named),*];
         }
     })
 }

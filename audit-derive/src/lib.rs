@@ -76,6 +76,7 @@ use proc_macro::TokenStream;
 /// | `include` | recorded; as soon as one field says so, those that don't are not recorded | `exclude`, `mask` |
 /// | `mask` | that it changed is recorded, its value is not: it shows as `***` | `exclude`, `include`, `name`, `with` |
 /// | `silent` | recorded with other changes; a change of it alone makes no entry | `exclude` |
+/// | `label`, or `label = ".."` | a reference: what the row is called that it refers to is recorded along; see below | `exclude`, `mask`, `sensitive`, `with` |
 /// | `name` | gives entries their resource name, for people; one field may have it | `exclude`, `mask`, `sensitive` |
 /// | `rename = "iban"` | name of the field in entries, instead of the column's | `exclude`; a name that another field has |
 /// | `sensitive`, or `sensitive = true` | a secret: masked, and the entry is flagged. `sensitive = false`: not a secret, though its name looks like one | `exclude`; `name`, unless `false` |
@@ -93,6 +94,29 @@ use proc_macro::TokenStream;
 ///     format!("{}..{}", &iban[..2], &iban[iban.len() - 4..])
 /// }
 /// ```
+///
+/// # Labels
+///
+/// A number alone says little once the row that it refers to has another name, or is gone. `label` on the field of a
+/// `belongs_to` keeps the name that the row had at the time:
+///
+/// ```ignore
+/// #[audit(label = "name")]
+/// pub artist_id: i32,
+/// ```
+///
+/// records `"artist_id":{"old":1,"new":2,"old_label":"AC/DC","new_label":"Accept"}`.
+///
+/// | | the label is |
+/// |---|---|
+/// | `label` | the field of the referenced entity that has `#[audit(name)]` |
+/// | `label = "title"` | this column of the referenced table |
+/// | `label = "Relation::Album"` | as `label`, of the table that this relation leads to: needed where several begin at the field |
+/// | `label = "Relation::Album.title"` | this column of the table that this relation leads to |
+///
+/// It must be a column of texts that entries about the referenced entity show as it is, so that entity has to derive
+/// `Auditable`, carry `#[audited]` or be registered; it need not be audited. Building the audit fails otherwise. A change
+/// of other fields reads no label.
 ///
 /// Fields with `#[sea_orm(ignore)]` are no columns and can't have options. On relations options mean nothing, and are
 /// let through.

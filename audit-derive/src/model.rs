@@ -55,10 +55,19 @@ pub(crate) struct FieldOptions {
     pub(crate) mask: bool,
     pub(crate) silent: bool,
     pub(crate) name: Option<Ident>,
+    pub(crate) label: Option<Label>,
     pub(crate) rename: Option<LitStr>,
     pub(crate) sensitive: Option<bool>,
     pub(crate) classification: Option<Classification>,
     pub(crate) with: Option<ExprPath>,
+}
+
+/// `label`, which names a column, a relation, both or neither.
+pub(crate) struct Label {
+    /// As written; empty for `label` alone.
+    pub(crate) text: String,
+    /// The variant of `Relation` that it names, at its place.
+    pub(crate) relation: Option<Ident>,
 }
 
 /// `audit_core::Classification`, which this crate doesn't depend on.

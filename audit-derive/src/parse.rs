@@ -6,6 +6,7 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Expr, ExprLit, Lit, LitStr, Path, Token, token};
 
 use crate::ctxt::Ctxt;
+use crate::model::Label;
 use crate::words;
 
 /// Reads `tokens` as options with the names in `accepted`; `unknown` explains what is wrong with any other name.
@@ -89,6 +90,26 @@ pub(crate) fn text(key: &Ident, input: ParseStream<'_>) -> syn::Result<LitStr> {
     let literal = literal(input, &form)?;
     filled(&literal, key)?;
     Ok(literal)
+}
+
+/// Reads `= "column"`, `= "Relation::Name"` or `= "Relation::Name.column"`, or nothing.
+pub(crate) fn label(key: &Ident, input: ParseStream<'_>) -> syn::Result<Label> {
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(Label { text: String::new(), relation: None });
+    }
+    let form = "accepted are `label`, `label = \"column\"`, `label = \"Relation::Name\"` and `label = \"Relation::Name.column\"`";
+    equals(key, input, form)?;
+    let literal = literal(input, form)?;
+    filled(&literal, key)?;
+    let text = literal.value();
+    let Some(rest) = text.strip_prefix("Relation::") else { return Ok(Label { text, relation: None }) };
+    let (name, column) = rest.split_once('.').map_or((rest, None), |(name, column)| (name, Some(column)));
+    let mut relation = syn::parse_str::<Ident>(name).map_err(|_| syn::Error::new(literal.span(), form))?;
+    if column.is_some_and(|column| column.trim().is_empty()) {
+        return Err(syn::Error::new(literal.span(), form));
+    }
+    relation.set_span(literal.span());
+    Ok(Label { relation: Some(relation), text })
 }
 
 /// Reads `= true` or `= false`, or nothing, which is `true`.

@@ -18,6 +18,12 @@ use sea_orm::{
 
 use crate::capture::render;
 
+mod references;
+
+use references::{Announced, Types};
+
+pub(crate) use references::Reference;
+
 /// What `#[derive(Auditable)]` and `#[audited]` announce at link time.
 #[derive(Debug)]
 pub struct Declaration {
@@ -61,6 +67,7 @@ pub struct Declared {
     select: SelectFn,
     key: KeyFn,
     find: FindFn,
+    types: Types,
 }
 
 impl Declared {
@@ -134,6 +141,7 @@ impl Declared {
                     .map(|column| (column.as_str().to_owned(), column.select_as(source(column.as_str()))))
                     .collect()
             },
+            types: Types::of::<E>(),
             key: |row| {
                 let Some(row) = row.downcast_ref::<E::Model>() else { return Vec::new() };
                 E::PrimaryKey::iter()
@@ -240,6 +248,8 @@ pub struct Audited {
     pub(crate) triggers: AtomicBool,
     /// Whether it was said that writes over a migrator's connection are not recorded.
     pub(crate) migrated: AtomicBool,
+    /// The fields that refer to rows whose labels are recorded along.
+    pub(crate) references: Vec<Reference>,
     declared: Declared,
 }
 
@@ -275,6 +285,11 @@ impl Audited {
     /// The names of the primary key's columns with their values in this row.
     pub(crate) fn key(&self, row: &dyn Any) -> Vec<(String, sea_orm::Value)> {
         (self.declared.key)(row)
+    }
+
+    /// The value of the column with this name.
+    pub(crate) fn get(&self, row: &dyn Any, column: &str) -> Option<sea_orm::Value> {
+        self.declared.types.get(row, column)
     }
 
     /// Reads the rows with these rows' primary keys; none if there are none.
@@ -366,15 +381,27 @@ impl Registry {
             chosen.push((declared.unwrap_or(registered).clone(), options.clone()));
         }
 
+        let registered = |entity: TypeId| chosen.iter().find(|(declared, _)| declared.entity == entity);
+        let others =
+            announced.iter().map(|(_, declared)| declared).filter(|d| registered(d.entity).is_none());
+        let all = Announced {
+            entities: chosen
+                .iter()
+                .map(|(declared, options)| (declared, Some(options)))
+                .chain(others.map(|declared| (declared, None)))
+                .collect(),
+            config,
+            sanitizer,
+        };
         let mut entities = HashMap::new();
         let mut tables = BTreeMap::new();
         let mut tables_by_resource: HashMap<String, String> = HashMap::new();
         let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
         unmatched.extend(config.skip_resources.iter().map(String::as_str));
         unmatched.extend(config.resources.keys().map(String::as_str));
-        for (declared, options) in chosen {
+        for (declared, options) in &chosen {
             let entity = declared.entity;
-            if let Some(fate) = left_out(&declared, selection, &waivers) {
+            if let Some(fate) = left_out(declared, selection, &waivers) {
                 known.push(declared.known(fate));
                 continue;
             }
@@ -382,13 +409,18 @@ impl Registry {
                 &declared.table,
                 &declared.columns,
                 declared.spec,
-                &options,
+                options,
                 config,
                 sanitizer,
             )
-            .and_then(|policy| one_table_each(policy, &mut tables_by_resource));
-            let policy = match audited {
-                Ok(policy) => policy,
+            .and_then(|policy| one_table_each(policy, &mut tables_by_resource))
+            .and_then(|mut policy| {
+                let fixed = options.classification.or(declared.spec.classification).is_some();
+                let references = all.references(&mut policy, declared, fixed)?;
+                Ok((policy, references))
+            });
+            let (policy, references) = match audited {
+                Ok(audited) => audited,
                 Err(error) if strict => return Err(error),
                 Err(error) => {
                     known.push(declared.known(Fate::Invalid(error.to_string())));
@@ -411,7 +443,8 @@ impl Registry {
                     policy,
                     triggers: AtomicBool::new(false),
                     migrated: AtomicBool::new(false),
-                    declared,
+                    references,
+                    declared: declared.clone(),
                 });
                 represent(&mut tables, &audited);
                 entities.insert(entity, Ok(audited));

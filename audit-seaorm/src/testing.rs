@@ -183,6 +183,22 @@ impl Found<'_> {
         self
     }
 
+    /// Asserts what the rows were called that this reference referred to and refers to. `None`: there is no label.
+    ///
+    /// # Panics
+    /// If they were called otherwise, or the field didn't change.
+    #[track_caller]
+    pub fn assert_labels(self, field: &str, old: Option<&str>, new: Option<&str>) -> Self {
+        let changes = self.0.changes_json().unwrap_or_default();
+        let Some(change) = changes.get(field) else {
+            panic!("`{field}` is not among the changed fields {:?}", self.0.changed_fields)
+        };
+        let label = |side: &str| change.get(side).and_then(serde_json::Value::as_str);
+        assert_eq!(label("old_label"), old, "old label of `{field}`");
+        assert_eq!(label("new_label"), new, "new label of `{field}`");
+        self
+    }
+
     /// Asserts that exactly these fields changed, in this order.
     ///
     /// # Panics

@@ -12,6 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::catalogue::{Action, Catalogue, Rule, TableId};
 use super::images::{Image, current, finds, key};
+use super::labels::{self, Labels};
 use crate::Registry;
 use crate::registry::{Audited, Row};
 
@@ -51,7 +52,7 @@ pub(super) fn any(catalogue: &Catalogue, table: &TableId, change: &Change) -> bo
 
 /// Rows that a statement will reach by foreign keys, as they are before it.
 #[derive(Default)]
-pub(super) struct Reached(Vec<(Arc<Audited>, Vec<Row>)>);
+pub(super) struct Reached(Vec<(Arc<Audited>, Vec<(Row, Labels)>)>);
 
 /// Locks and reads the audited rows that a change of the rows of `table` that `origins` select (without select lists) will reach.
 pub(super) async fn before(
@@ -90,6 +91,8 @@ pub(super) async fn before(
                         })
                         .collect();
                     let fresh = !rows.is_empty();
+                    // The rows that they refer to may be gone after the statement.
+                    let rows = labels::before(db, audited, rows).await?;
                     reached.0.push((Arc::clone(audited), rows));
                     fresh
                 }
@@ -152,12 +155,12 @@ impl Reached {
         }
         for (audited, rows) in self.0 {
             let mut rows = rows;
-            rows.retain(|row| seen.insert((audited.policy.table.clone(), key(&audited, &**row))));
-            let finds = finds(&audited, &rows);
+            rows.retain(|(row, _)| seen.insert((audited.policy.table.clone(), key(&audited, &**row))));
+            let finds = finds(&audited, rows.iter().map(|(row, _)| row));
             let mut now = current(db, &audited, finds).await?;
-            for old in rows {
+            for (old, labels) in rows {
                 let new = now.remove(&key(&audited, &*old));
-                images.push(Image { audited: Arc::clone(&audited), old: Some(old), new });
+                images.push(Image { audited: Arc::clone(&audited), old: Some(old), new, labels });
             }
         }
         Ok(())

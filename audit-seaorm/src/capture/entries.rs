@@ -7,6 +7,7 @@ use audit_core::{
     AuditContext, Changes, Diff, Entry, Error, FieldValues, Resource, Value, action, snapshot_json,
 };
 
+use super::labels::Labels;
 use crate::Audit;
 use crate::registry::Audited;
 
@@ -39,21 +40,30 @@ impl<'a> Recorder<'a> {
     }
 
     /// The entry of a row that began.
-    pub(super) fn created(&self, audited: &Audited, row: &dyn Any) -> Entry {
+    pub(super) fn created(&self, audited: &Audited, row: &dyn Any, labels: &Labels) -> Entry {
         let values = tracked(audited, row);
         let snapshot = audited.policy.snapshot.then(|| snapshot_json(&audited.policy, &values));
         let entry = self.entry(action::CREATE, audited, row);
-        let mut entry = entry.with_changes(&audited.policy, &Changes::created(values));
+        let mut changes = Changes::created(values);
+        labels.put(&audited.policy, &mut changes);
+        let mut entry = entry.with_changes(&audited.policy, &changes);
         entry.new_data = snapshot;
         entry
     }
 
     /// The entry of a row that changed, or `None` if nothing did that makes one.
-    pub(super) fn updated(&self, audited: &Audited, old: &dyn Any, new: &dyn Any) -> Option<Entry> {
+    pub(super) fn updated(
+        &self,
+        audited: &Audited,
+        old: &dyn Any,
+        new: &dyn Any,
+        labels: &Labels,
+    ) -> Option<Entry> {
         let policy = &audited.policy;
         let mut diff = Diff::new(policy);
         audited.diff(old, new, &mut diff);
-        let changes = diff.finish()?;
+        let mut changes = diff.finish()?;
+        labels.put(policy, &mut changes);
         let entry = self.entry(action::UPDATE, audited, new);
         let mut entry = entry.with_changes(policy, &changes);
         if policy.snapshot {
@@ -64,11 +74,13 @@ impl<'a> Recorder<'a> {
     }
 
     /// The entry of a row that ended.
-    pub(super) fn deleted(&self, audited: &Audited, row: &dyn Any) -> Entry {
+    pub(super) fn deleted(&self, audited: &Audited, row: &dyn Any, labels: &Labels) -> Entry {
         let values = tracked(audited, row);
         let snapshot = audited.policy.snapshot.then(|| snapshot_json(&audited.policy, &values));
         let entry = self.entry(action::DELETE, audited, row);
-        let mut entry = entry.with_changes(&audited.policy, &Changes::deleted(values));
+        let mut changes = Changes::deleted(values);
+        labels.put(&audited.policy, &mut changes);
+        let mut entry = entry.with_changes(&audited.policy, &changes);
         entry.old_data = snapshot;
         entry
     }

@@ -20,6 +20,7 @@ use sea_orm::{
 };
 
 use super::entries::Recorder;
+use super::labels::{self, Labels};
 use super::pending::{BeforeImages, Key, Write};
 use super::{AuditConnection, AuditTransaction, render, stored, triggers};
 use crate::Audit;
@@ -99,8 +100,10 @@ where
     let known = audited.triggers.load(Ordering::Relaxed);
     let stored = if known { stored::again::<A, C>(&model, db).await? } else { None };
     if insert {
+        let asked = labels::of_row(&audited, None, Some(stored.as_ref().unwrap_or(&model)));
+        let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
         let row = stored.as_ref().unwrap_or(&model);
-        let entry = recorder(&audit, action, &audited)?.created(&audited, row);
+        let entry = recorder(&audit, action, &audited)?.created(&audited, row, &labels);
         drop(stored);
         let question = if known { None } else { triggers::question(&audited, db) };
         let found = audit.write_and_ask(db, vec![entry], question).await.map_err(|e| to_db_err(&e))?;
@@ -116,18 +119,19 @@ where
         return lost_image(&audit, &audited).map(|()| model);
     };
     let recorder = recorder(&audit, action, &audited)?;
-    let mut entry = recorder.updated(&audited, &old, row);
-    let confirmed = if entry.is_some() && stored::may_be_of_an_old_snapshot(db) {
+    let snapshot = stored::may_be_of_an_old_snapshot(db);
+    let confirmed = if snapshot && recorder.updated(&audited, &old, row, &Labels::default()).is_some() {
         stored::locked_again::<A, C>(row, db).await?
     } else {
         None
     };
-    if let Some(current) = &confirmed {
-        entry = recorder.updated(&audited, &old, current);
-    }
-    BeforeImages::of_process().renew(&key, || confirmed.as_ref().unwrap_or(row).clone());
-    drop(confirmed);
-    drop((old, stored, recorder));
+    let current = confirmed.as_ref().unwrap_or(row);
+    BeforeImages::of_process().renew(&key, || current.clone());
+    let asked = labels::of_row(&audited, Some(&old), Some(current));
+    let labels = asked.answer(db, snapshot).await?;
+    let current = confirmed.as_ref().or(stored.as_ref()).unwrap_or(&model);
+    let entry = recorder.updated(&audited, &old, current, &labels);
+    drop((old, stored, recorder, confirmed));
     write(&audit, db, entry).await?;
     Ok(model)
 }
@@ -136,7 +140,7 @@ where
 /// as a change of its own. From the next row on they are known, and the creation shows it.
 async fn record_triggers_effect<A, C>(
     audit: &Audit,
-    audited: &Audited,
+    audited: &Arc<Audited>,
     created: &ModelOf<A>,
     db: &C,
 ) -> Result<(), DbErr>
@@ -146,7 +150,9 @@ where
     C: ConnectionTrait,
 {
     let Some(stored) = stored::again::<A, C>(created, db).await? else { return Ok(()) };
-    let entry = recorder(audit, action::UPDATE, audited)?.updated(audited, created, &stored);
+    let asked = labels::of_row(audited, Some(created), Some(&stored));
+    let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
+    let entry = recorder(audit, action::UPDATE, audited)?.updated(audited, created, &stored, &labels);
     drop(stored);
     write(audit, db, entry).await
 }
@@ -181,7 +187,9 @@ where
     let entry = match BeforeImages::of_process().take::<Option<ModelOf<A>>>(&key, Write::Delete) {
         Some(Some(old)) => {
             BeforeImages::of_process().settle::<ModelOf<A>>(&key);
-            Some(recorder(&audit, action::DELETE, &audited)?.deleted(&audited, &old))
+            let asked = labels::of_row(&audited, Some(&old), None);
+            let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
+            Some(recorder(&audit, action::DELETE, &audited)?.deleted(&audited, &old, &labels))
         }
         Some(None) => None,
         None => return lost_image(&audit, &audited).map(|()| model),
@@ -205,12 +213,14 @@ where
         && let Some(new) = stored::named_by(&model, db).await?
     {
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&new));
-        let entry = match BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) {
-            Some(old) => recorder(&audit, action::UPDATE, &audited)?.updated(&audited, &old, &new),
-            None => return lost_image(&audit, &audited).map(|()| result),
+        let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) else {
+            return lost_image(&audit, &audited).map(|()| result);
         };
         BeforeImages::of_process().renew(&key, || new.clone());
-        drop(new);
+        let asked = labels::of_row(&audited, Some(&old), Some(&new));
+        let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
+        let entry = recorder(&audit, action::UPDATE, &audited)?.updated(&audited, &old, &new, &labels);
+        drop((old, new));
         write(&audit, db, entry).await?;
     }
     Ok(result)

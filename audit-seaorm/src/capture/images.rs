@@ -8,6 +8,7 @@ use audit_core::{Entry, FieldValues, join_key};
 use sea_orm::sea_query::{LockType, SelectStatement};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
+use super::labels::Labels;
 use super::work::Work;
 use crate::registry::{Audited, Row};
 use crate::store::batches;
@@ -17,20 +18,29 @@ pub(super) struct Image {
     pub(super) audited: Arc<Audited>,
     pub(super) old: Option<Row>,
     pub(super) new: Option<Row>,
+    pub(super) labels: Labels,
+}
+
+impl Image {
+    pub(super) fn new(audited: &Arc<Audited>, old: Option<Row>, new: Option<Row>) -> Self {
+        Self { audited: Arc::clone(audited), old, new, labels: Labels::default() }
+    }
 }
 
 /// The entries of these rows, in their order.
 pub(super) fn entries(work: &Work<'_>, images: &[Image]) -> Vec<Entry> {
     let recorder = work.recorder();
     let mut entries = Vec::with_capacity(images.len());
-    for Image { audited, old, new } in images {
+    for Image { audited, old, new, labels } in images {
         let operations = audited.policy.operations;
         match (old, new) {
-            (None, Some(new)) if operations.create => entries.push(recorder.created(audited, &**new)),
+            (None, Some(new)) if operations.create => entries.push(recorder.created(audited, &**new, labels)),
             (Some(old), Some(new)) if operations.update => {
-                entries.extend(recorder.updated(audited, &**old, &**new));
+                entries.extend(recorder.updated(audited, &**old, &**new, labels));
             }
-            (Some(old), None) if operations.delete => entries.push(recorder.deleted(audited, &**old)),
+            (Some(old), None) if operations.delete => {
+                entries.push(recorder.deleted(audited, &**old, labels));
+            }
             _ => {}
         }
     }

@@ -43,6 +43,7 @@ pub(super) async fn run(
     }
     let mut images = Vec::new();
     reached.after(work.db, &mut images).await?;
+    work.label(&mut images).await?;
     let entries = entries(work, &images);
     drop(images);
     work.write(entries).await?;

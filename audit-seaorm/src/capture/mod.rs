@@ -7,6 +7,7 @@ mod entries;
 pub mod hooks;
 mod images;
 mod indirect;
+mod labels;
 mod mysql;
 pub(crate) mod pending;
 mod plan;

@@ -103,7 +103,7 @@ impl Look<'_> {
         }
         for old in old {
             let new = now.remove(&key(self.audited, &*old));
-            images.push(Image { audited: Arc::clone(self.audited), old: Some(old), new });
+            images.push(Image::new(self.audited, Some(old), new));
         }
         self.record(images, reached).await?;
         Ok(answer)
@@ -132,10 +132,7 @@ impl Look<'_> {
             return Err(self.in_between());
         }
         self.check(&answer, old.len())?;
-        let images = old
-            .into_iter()
-            .map(|old| Image { audited: Arc::clone(self.audited), old: Some(old), new: None })
-            .collect();
+        let images = old.into_iter().map(|old| Image::new(self.audited, Some(old), None)).collect();
         self.record(images, reached).await?;
         Ok(answer)
     }
@@ -197,15 +194,11 @@ impl Look<'_> {
         let mut images = Vec::with_capacity(now.len());
         for old in before {
             let new = now.remove(&key(self.audited, &*old));
-            images.push(Image { audited: Arc::clone(self.audited), old: Some(old), new });
+            images.push(Image::new(self.audited, Some(old), new));
         }
         let mut created: Vec<(String, Row)> = now.into_iter().collect();
         created.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
-        images.extend(created.into_iter().map(|(_, new)| Image {
-            audited: Arc::clone(self.audited),
-            old: None,
-            new: Some(new),
-        }));
+        images.extend(created.into_iter().map(|(_, new)| Image::new(self.audited, None, Some(new))));
         self.record(images, replaced).await?;
         Ok(answer)
     }
@@ -480,6 +473,7 @@ impl Look<'_> {
 
     async fn record(&self, mut images: Vec<Image>, reached: Reached) -> Result<(), DbErr> {
         reached.after(self.work.db, &mut images).await?;
+        self.work.label(&mut images).await?;
         let entries = entries(self.work, &images);
         drop(images);
         self.work.write(entries).await?;

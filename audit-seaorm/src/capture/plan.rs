@@ -263,7 +263,9 @@ impl Plans {
                 for name in names {
                     step.others.extend(self.audited(name)?.cloned());
                 }
-                step.captured = !step.others.is_empty();
+                // SQLite's triggers name the tables that labels come from, and would be in the way.
+                let labels = sqlite && names.iter().any(|name| self.tables.gives_labels(name));
+                step.captured = !step.others.is_empty() || labels;
             }
             What::Other { reason, .. } if reason.contains("TRUNCATE") && !self.tables.0.is_empty() => {
                 return Err(format!(
@@ -380,6 +382,14 @@ impl Tables {
         let entry =
             exact.or_else(|| candidates.iter().find(|entry| entry.schema.is_none() || schema.is_none()))?;
         Some(&entry.audited)
+    }
+
+    /// Whether labels come from the table with this name.
+    fn gives_labels(&self, name: &TableName) -> bool {
+        let audited = self.0.values().flatten().filter_map(|entry| entry.audited.as_ref().ok());
+        let mut tables = audited.flat_map(|audited| &audited.references).map(|reference| &reference.table);
+        tables
+            .any(|table| table.rsplit('.').next().is_some_and(|table| table.eq_ignore_ascii_case(&name.name)))
     }
 
     /// The tables' names, in lower case, without schemas.

@@ -8,6 +8,8 @@
 //! The triggers do nothing unless they are armed, and they are armed only between a captured statement's beginning and
 //! its end: the same connection may serve code that isn't audited, or audited by hooks.
 
+mod labels;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,6 +22,7 @@ use sea_orm::{
     QueryResult, Statement,
 };
 
+use self::labels::{KEPT, Keeper, References};
 use super::images::{Image, entries};
 use super::plan::Step;
 use super::sql::{Conflict, What};
@@ -42,6 +45,7 @@ type Images = (Vec<(i64, Image)>, bool);
 #[derive(Debug)]
 pub(super) struct Engine {
     tables: Vec<Table>,
+    keepers: Vec<Keeper>,
     /// Tells this set of triggers from another one in the same connection.
     fingerprint: i64,
     /// The table of images.
@@ -56,6 +60,7 @@ struct Table {
     /// Schema and name, as statements write them.
     name: (Option<String>, String),
     triggers: Vec<String>,
+    references: References,
     /// Reads this table's images.
     read: String,
 }
@@ -63,19 +68,31 @@ struct Table {
 impl Engine {
     pub(super) fn new(registry: &Registry) -> Self {
         let audited = registry.tables().values().flatten();
-        let tables: Vec<Table> =
-            audited.enumerate().map(|(index, audited)| Table::new(index, audited)).collect();
+        let mut references = 0;
+        let tables: Vec<Table> = audited
+            .enumerate()
+            .map(|(index, audited)| {
+                let table = Table::new(index, audited, References::new(audited, references));
+                references += table.references.len();
+                table
+            })
+            .collect();
+        let keepers: Vec<Keeper> = tables.iter().flat_map(|table| table.references.keepers()).collect();
         let width = tables.iter().map(|table| table.audited.policy.fields.len()).max().unwrap_or(0);
-        let columns: String = (0..width).map(|at| format!(", o{at}, n{at}")).collect();
+        let mut columns: String = (0..width).map(|at| format!(", o{at}, n{at}")).collect();
+        let labels = tables.iter().map(|table| table.references.len()).max().unwrap_or(0);
+        columns.extend((0..labels).map(|at| format!(", lo{at}, ln{at}")));
         let mut hasher = DefaultHasher::new();
         for table in &tables {
             table.triggers.hash(&mut hasher);
         }
+        keepers.hash(&mut hasher);
         let fingerprint = hasher.finish().cast_signed();
         // A view with a trigger: what it changes doesn't count as rows that were affected, and it may raise an error.
         let arm_or_fail = format!("INSERT INTO temp.audit_capture_arm VALUES ({fingerprint})");
         Self {
             tables,
+            keepers,
             fingerprint,
             arm_or_fail,
             images: format!("CREATE TEMP TABLE audit_capture_image (n INTEGER PRIMARY KEY, t, op{columns})"),
@@ -274,6 +291,14 @@ impl Engine {
              INSERT INTO temp.audit_capture_state SELECT 0, {}, schema_version FROM pragma_schema_version; {ARMING}",
             self.images, self.fingerprint
         );
+        if !self.keepers.is_empty() {
+            _ = write!(script, "; {KEPT}");
+        }
+        for Keeper { table: (schema, name), trigger } in &self.keepers {
+            if present.contains(&(schema.to_ascii_lowercase(), name.to_ascii_lowercase())) {
+                _ = write!(script, "; {trigger}");
+            }
+        }
         db.execute_unprepared(&script).await.map(|_| ())
     }
 
@@ -309,7 +334,8 @@ impl Engine {
             }
         }
         images.sort_by_key(|(order, _)| *order);
-        let images: Vec<Image> = images.into_iter().map(|(_, image)| image).collect();
+        let mut images: Vec<Image> = images.into_iter().map(|(_, image)| image).collect();
+        work.label(&mut images).await?;
         let entries = entries(work, &images);
         let end = if images.is_empty() { DISARM } else { CLEAR };
         drop(images);
@@ -353,7 +379,7 @@ const DISARM: &str = "UPDATE temp.audit_capture_state SET armed = 0";
 const CLEAR: &str = "DELETE FROM temp.audit_capture_image; UPDATE temp.audit_capture_state SET armed = 0";
 
 impl Table {
-    fn new(index: usize, audited: &Arc<Audited>) -> Self {
+    fn new(index: usize, audited: &Arc<Audited>, references: References) -> Self {
         let policy = &audited.policy;
         let name = match policy.table.split_once('.') {
             Some((schema, table)) => (Some(schema.to_owned()), table.to_owned()),
@@ -363,7 +389,8 @@ impl Table {
             audited: Arc::clone(audited),
             name,
             triggers: Vec::new(),
-            read: read_images(index, audited),
+            read: read_images(index, audited, &references),
+            references,
         };
         let on = table.quoted();
         for (wanted, letter, event, op, old, new) in [
@@ -374,7 +401,7 @@ impl Table {
             if !wanted {
                 continue;
             }
-            let (mut columns, mut values) = (String::new(), String::new());
+            let (mut columns, mut values) = table.references.read(audited, [old, new]);
             for (at, field) in policy.fields.iter().enumerate() {
                 for (side, letter, there) in [("OLD", 'o', old), ("NEW", 'n', new)] {
                     if there {
@@ -401,14 +428,15 @@ impl Table {
         let Some(op) = row.try_get::<Option<i32>>("", "audit_op")? else { return Ok(None) };
         let old = if op == CREATE { None } else { Some(self.audited.decode(row, "o.")?) };
         let new = if op == DELETE { None } else { Some(self.audited.decode(row, "n.")?) };
-        let image = Image { audited: Arc::clone(&self.audited), old, new };
+        let mut image = Image::new(&self.audited, old, new);
+        image.labels = self.references.labels(&self.audited, row)?;
         Ok(Some((row.try_get("", "audit_n")?, image)))
     }
 }
 
 /// The images of one table, named as the entity's columns behind `o.` and `n.`; one row at least, which says whether
 /// there are images of other tables.
-fn read_images(index: usize, audited: &Audited) -> String {
+fn read_images(index: usize, audited: &Audited, references: &References) -> String {
     let mut query = Query::select();
     let image = Alias::new("i");
     for (name, alias) in [("n", "audit_n"), ("op", "audit_op")] {
@@ -428,9 +456,9 @@ fn read_images(index: usize, audited: &Audited) -> String {
         Expr::cust(format!("(SELECT count(*) FROM temp.audit_capture_image WHERE t <> {index})")),
         Alias::new("audit_others"),
     );
-    let columns = query.to_string(SqliteQueryBuilder);
+    let (columns, labels) = (query.to_string(SqliteQueryBuilder), references.columns());
     format!(
-        "{columns} FROM temp.audit_capture_state s LEFT JOIN temp.audit_capture_image i ON i.t = {index} ORDER BY i.n"
+        "{columns}{labels} FROM temp.audit_capture_state s LEFT JOIN temp.audit_capture_image i ON i.t = {index} ORDER BY i.n"
     )
 }
 

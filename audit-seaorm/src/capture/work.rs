@@ -14,11 +14,12 @@ use tokio::sync::RwLock;
 
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
+use super::images::Image;
 use super::plan::{Plan, Planned, Plans, Step};
 use super::reads::Reading;
 use super::sql::What;
 use super::transaction::{self, State};
-use super::{mysql, postgres, sqlite, whole};
+use super::{labels, mysql, postgres, sqlite, whole};
 use crate::registry::Audited;
 use crate::scope::Scope;
 use crate::store::{is_audit_error, to_db_err};
@@ -165,6 +166,12 @@ impl Work<'_> {
         let tickets = &self.state.tickets;
         let done = self.audit.write_then(self.db, entries, statements, tickets).await;
         done.map_err(|error| to_db_err(&error))
+    }
+
+    /// Reads the labels of what the changed rows refer to.
+    pub(super) async fn label(&self, images: &mut [Image]) -> Result<(), DbErr> {
+        // A transaction of our own has seen nothing before its write.
+        labels::complete(self.db, !self.alone, images).await
     }
 
     pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), DbErr> {

@@ -9,6 +9,7 @@ mod fixtures;
 mod harness;
 mod helpers;
 mod hooks;
+mod labels;
 mod manual;
 mod migration;
 mod outbox;

@@ -159,6 +159,7 @@ pub(super) async fn run(
         }
     }
     reached.after(work.db, &mut images).await?;
+    work.label(&mut images).await?;
     let entries = entries(work, &images);
     drop(images);
     work.write(entries).await?;
@@ -254,7 +255,7 @@ impl Rewritten {
                     return Err(in_between(audited));
                 }
             }
-            images.push(Image { audited: Arc::clone(audited), old, new });
+            images.push(Image::new(audited, old, new));
         }
         Ok(images)
     }

@@ -59,6 +59,9 @@ const CONTEXT: [&str; 13] = [
 
 impl OneTrip {
     pub(super) fn insert(piece: Pieces<'_>, insert: &Insert) -> Option<Self> {
+        if !piece.audited.references.is_empty() {
+            return None;
+        }
         let row = Row::new(piece)?;
         let shown = row.all().into_iter().filter_map(|at| piece.audited.policy.fields.get(at));
         for field in shown.filter(|field| !field.masked) {
@@ -99,6 +102,9 @@ impl OneTrip {
             .collect();
         let fields = &piece.audited.policy.fields;
         if fields.iter().any(|field| field.key && assigned(field).is_some()) {
+            return None;
+        }
+        if piece.audited.references.iter().any(|reference| changing.contains(&reference.field)) {
             return None;
         }
         for field in changing.iter().filter_map(|at| fields.get(*at)).filter(|field| !field.masked) {
@@ -163,6 +169,9 @@ impl OneTrip {
     }
 
     pub(super) fn delete(piece: Pieces<'_>, delete: &Delete) -> Option<Self> {
+        if !piece.audited.references.is_empty() {
+            return None;
+        }
         let row = Row::new(piece)?;
         let alias = alias(BACKEND, piece.sql, &delete.target);
         let suspects = row.suspicious(&row.all(), "o");

@@ -8,6 +8,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub album_id: i32,
     pub title: String,
+    #[audit(label = "name")]
     pub artist_id: i32,
 }
 

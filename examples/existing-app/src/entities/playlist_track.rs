@@ -6,8 +6,10 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "playlist_track")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[audit(label = "name")]
     pub playlist_id: i32,
     #[sea_orm(primary_key, auto_increment = false)]
+    #[audit(label)]
     pub track_id: i32,
 }
 
