@@ -40,7 +40,7 @@ mod settings;
 
 use std::time::Duration;
 
-pub use database::{Start, TestDb};
+pub use database::{Start, TestDb, options};
 pub use sea_orm::DbBackend;
 pub use settings::{BACKENDS, Settings, name_of};
 

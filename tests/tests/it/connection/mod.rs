@@ -6,6 +6,8 @@ mod cost;
 mod differential;
 mod fire;
 mod hostile;
+mod killed;
+mod load;
 mod peers;
 mod raw;
 mod transparent;
