@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use audit_seaorm::entity::audit_log;
 use audit_seaorm::{Audit, AuditConnection, is_audit_error};
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, Database, DbErr, EntityTrait, Statement, TransactionTrait, Value as V};
@@ -47,7 +48,8 @@ mod knot {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-type Shelves = BTreeMap<String, String>;
+/// Labels by room and number.
+pub(super) type Shelves = BTreeMap<String, String>;
 
 async fn shelves(t: &TestDb) -> Shelves {
     let all = keys::shelf::Entity::find().all(&t.db).await.unwrap();
@@ -55,8 +57,13 @@ async fn shelves(t: &TestDb) -> Shelves {
 }
 
 /// I2, I3: what the entries make of the shelves.
-async fn replay(t: &TestDb, mut table: Shelves, seen: usize) -> Result<Shelves, String> {
-    for entry in entries(t).await.split_off(seen).iter().filter(|e| e.resource_type == "shelf") {
+async fn replay(t: &TestDb, table: Shelves, seen: usize) -> Result<Shelves, String> {
+    told(&entries(t).await.split_off(seen), table)
+}
+
+/// What these entries make of the shelves.
+pub(super) fn told(entries: &[audit_log::Model], mut table: Shelves) -> Result<Shelves, String> {
+    for entry in entries.iter().filter(|entry| entry.resource_type == "shelf") {
         let (id, change) = (entry.resource_id.clone().unwrap_or_default(), changes(entry));
         let said = format!("{} {id} {change}", entry.action);
         let text = |name: &str, side: &str| change.get(name)?.get(side)?.as_str().map(str::to_owned);
