@@ -402,7 +402,12 @@ impl Capture {
         };
         let catalogue = self.catalogue(&over).await?;
         // Not to be left half-way: see `begin`; and on SQLite a setting of the connection has to be put back.
-        let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(Step::replaces);
+        let replaces = |step: &Step| {
+            let by_definition =
+                |audited: &Arc<Audited>| catalogue.table(audited).is_some_and(|facts| facts.replaces);
+            step.replaces() || step.target().is_some_and(by_definition)
+        };
+        let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(replaces);
         let answer = match over {
             Over::Transaction(db, state) if shielded => {
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
