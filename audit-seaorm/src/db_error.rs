@@ -2,6 +2,14 @@
 
 use sea_orm::DbErr;
 
+/// What a lost connection's error says: the driver's own word for it, PostgreSQL's, MySQL's and MariaDB's.
+const LOST: &[&str] = &[
+    "error communicating with database",
+    "terminating connection",
+    "onnection was killed",
+    "Server shutdown in progress",
+];
+
 /// What a database said, without anything that may contain a value: databases quote values in the messages of
 /// constraint and type errors. So the message is not passed on; its cause is, where it is a known one.
 pub(crate) fn describe(error: &DbErr) -> &'static str {
@@ -29,6 +37,7 @@ pub(crate) fn describe(error: &DbErr) -> &'static str {
             "it is larger than the database takes",
         ),
         (&["imed out", "imeout"], "it took too long"),
+        (LOST, "the connection was lost"),
     ];
     if matches!(error, DbErr::ConnectionAcquire(_)) {
         return "no connection could be had from the pool";
@@ -50,6 +59,7 @@ pub(crate) fn is_retryable(error: &DbErr) -> bool {
     matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
         || ["deadlock", "could not serialize", "database is locked", "Lock wait timeout"]
             .iter()
+            .chain(LOST)
             .any(|sign| text.contains(sign))
 }
 

@@ -19,6 +19,7 @@
 //! | `AUDIT_TEST_POSTGRES_URL` | a server where databases may be created, e.g. `postgres://postgres@127.0.0.1:5432/postgres` |
 //! | `AUDIT_TEST_MYSQL_URL` | the same for MySQL or MariaDB, e.g. `mysql://root@127.0.0.1:3306` |
 //! | `AUDIT_TEST_CHINOOK` | a folder with `Chinook_PostgreSql_SerialPKs.sql`, for the test with real data |
+//! | `AUDIT_TEST_LONG` | if set, fires last a minute, and texts are tried by the thousand |
 //! | `AUDIT_TEST_REQUIRE` | what must not be skipped, e.g. `postgres,mysql,chinook` |
 //!
 //! The users need every right there is, since some tests try to get round the guards with them: a superuser on PostgreSQL,
@@ -40,7 +41,7 @@ mod settings;
 
 use std::time::Duration;
 
-pub use database::{Start, TestDb};
+pub use database::{Start, TestDb, options};
 pub use sea_orm::DbBackend;
 pub use settings::{BACKENDS, Settings, name_of};
 

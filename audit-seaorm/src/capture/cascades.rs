@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockType, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
 use super::catalogue::{Action, Catalogue, Rule, TableId};
 use super::images::{Image, current, finds, key};
@@ -98,9 +98,11 @@ pub(super) async fn before(
                 }
                 // Not audited itself, but perhaps a step on the way to one that is.
                 None => {
-                    let mut exists = children.clone();
-                    exists.expr(Expr::val(1)).limit(1);
-                    db.query_one(&exists).await?.is_some()
+                    let mut fresh = false;
+                    for row in referred_to(db, catalogue, &action.child, &children).await? {
+                        fresh |= seen.insert((action.child.clone(), row, matches!(effect, Change::Deleted)));
+                    }
+                    fresh
                 }
             };
             if fresh {
@@ -109,6 +111,36 @@ pub(super) async fn before(
         }
     }
     Ok(reached)
+}
+
+/// What tells rows apart as far as other rows refer to them; nothing where none can.
+async fn referred_to(
+    db: &DatabaseTransaction,
+    catalogue: &Catalogue,
+    table: &TableId,
+    rows: &SelectStatement,
+) -> Result<Vec<String>, DbErr> {
+    let columns: BTreeSet<&String> =
+        catalogue.actions_on(table).flat_map(|action| &action.parent_columns).collect();
+    if columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = if db.get_database_backend() == DbBackend::MySql { "char" } else { "text" };
+    let mut select = rows.clone();
+    select.distinct();
+    for (at, name) in columns.iter().enumerate() {
+        let column = Expr::col((Alias::new(&table.1), Alias::new(*name)));
+        select.expr_as(column.cast_as(Alias::new(text)), Alias::new(format!("audit_k{at}")));
+    }
+    let found = db.query_all(&select).await?;
+    found
+        .iter()
+        .map(|row| {
+            let values: Result<Vec<Option<String>>, DbErr> =
+                (0..columns.len()).map(|at| row.try_get("", &format!("audit_k{at}"))).collect();
+            values.map(|values| format!("{values:?}"))
+        })
+        .collect()
 }
 
 /// The rows that refer to `parents`, without a select list.

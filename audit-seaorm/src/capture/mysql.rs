@@ -34,12 +34,31 @@ pub(super) async fn run(
         return super::indirect::run(work, step, sql, request, ask).await;
     };
     let look = Look { work, step, sql, audited, facts, values: request.values().to_vec() };
-    match &step.parsed.what {
-        What::Insert(insert) => look.insert(insert, request, ask).await,
-        What::Update(update) => look.update(update, request, ask).await,
-        What::Delete(delete) => look.delete(delete, request, ask).await,
-        _ => Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
+    let returns = match &step.parsed.what {
+        What::Insert(insert) => insert.returning.is_some(),
+        What::Delete(delete) => delete.returning.is_some(),
+        _ => false,
+    };
+    // What a statement with RETURNING has changed only its rows say, also to one who doesn't want them.
+    let unwanted = returns && ask == Ask::Execute;
+    let (request, ask) = match request {
+        Request::Unprepared(sql) if unwanted => {
+            (Request::Prepared(Statement::from_string(BACKEND, sql.into_owned())), Ask::All)
+        }
+        request if unwanted => (request, Ask::All),
+        request => (request, ask),
+    };
+    let answer = match &step.parsed.what {
+        What::Insert(insert) => look.insert(insert, request, ask).await?,
+        What::Update(update) => look.update(update, request, ask).await?,
+        What::Delete(delete) => look.delete(delete, request, ask).await?,
+        _ => return Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
+    };
+    if unwanted {
+        // Which says as little as the driver does of such a statement.
+        return work.db.execute_unprepared("DO 0").await.map(Answer::Executed);
     }
+    Ok(answer)
 }
 
 /// A statement and what has to be known to look at its rows.

@@ -107,10 +107,10 @@ impl Engine {
         request: Request<'_>,
         ask: Ask,
     ) -> Result<Answer, DbErr> {
-        let deletes = self.replaces(work, steps)?;
+        // Else no trigger sees the rows that make room for others.
+        let recursive = self.replaces(work, steps)? && !recurses(work.db).await?;
         self.lock(work, steps).await;
-        if deletes {
-            // Else no trigger sees the rows that make room for others.
+        if recursive {
             work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
         }
         work.state.begin_write(&work.context);
@@ -120,7 +120,7 @@ impl Engine {
             self.install(work.db).await?;
             done = self.armed(work, steps, &request, ask).await;
         }
-        if deletes {
+        if recursive {
             work.db.execute_unprepared("PRAGMA recursive_triggers = 0").await?;
         }
         match done {
@@ -365,6 +365,13 @@ impl Engine {
         let target = step.target()?;
         self.tables.iter().position(|table| Arc::ptr_eq(&table.audited, target))
     }
+}
+
+/// Whether the user has let triggers fire triggers.
+async fn recurses(db: &DatabaseTransaction) -> Result<bool, DbErr> {
+    let ask = Statement::from_string(sea_orm::DbBackend::Sqlite, "PRAGMA recursive_triggers");
+    let row = db.query_one_raw(ask).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index::<i64>(0).map(|on| on != 0))
 }
 
 /// What `arm_or_fail` writes to.

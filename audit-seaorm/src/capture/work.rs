@@ -31,7 +31,15 @@ pub(super) struct Capture {
     backend: DbBackend,
     plans: Plans,
     sqlite: Option<sqlite::Engine>,
-    catalogue: RwLock<Option<Arc<Catalogue>>>,
+    known: RwLock<Known>,
+}
+
+/// What is known of the database.
+#[derive(Default)]
+struct Known {
+    catalogue: Option<Arc<Catalogue>>,
+    /// How often it was forgotten because tables had changed.
+    forgotten: u64,
 }
 
 /// What was sent.
@@ -269,7 +277,7 @@ impl Capture {
             backend,
             plans: Plans::new(audit.registry(), backend),
             sqlite: (backend == DbBackend::Sqlite).then(|| sqlite::Engine::new(audit.registry())),
-            catalogue: RwLock::new(None),
+            known: RwLock::default(),
             audit,
         }
     }
@@ -378,13 +386,15 @@ impl Capture {
 
     /// What is known of the database; read when a write comes by for the first time.
     async fn catalogue(&self, over: &Over<'_>) -> Result<Arc<Catalogue>, DbErr> {
-        if let Some(known) = self.catalogue.read().await.as_ref() {
-            return Ok(Arc::clone(known));
-        }
-        let mut known = self.catalogue.write().await;
-        if let Some(known) = known.as_ref() {
-            return Ok(Arc::clone(known));
-        }
+        let forgotten = {
+            let known = self.known.read().await;
+            if let Some(catalogue) = &known.catalogue {
+                return Ok(Arc::clone(catalogue));
+            }
+            known.forgotten
+        };
+        // Without a lock, though several may read it then: to read it may mean to wait for a connection, and the transaction
+        // that has it may be the next to ask here.
         let audit = self.audit.clone();
         let loaded = match *over {
             Over::Pool(db) if self.backend == DbBackend::MySql => {
@@ -399,13 +409,19 @@ impl Capture {
             Over::Transaction(db, _) => Catalogue::load(&**db, audit.registry()).await,
         };
         let loaded = Arc::new(loaded?);
-        *known = Some(Arc::clone(&loaded));
+        let mut known = self.known.write().await;
+        if known.forgotten == forgotten {
+            known.catalogue = Some(Arc::clone(&loaded));
+        }
         Ok(loaded)
     }
 
     /// Forgets what was known of the database: its tables have changed.
     async fn forget(&self) {
-        *self.catalogue.write().await = None;
+        let mut known = self.known.write().await;
+        known.catalogue = None;
+        known.forgotten += 1;
+        drop(known);
         self.plans.clear();
     }
 
@@ -471,7 +487,12 @@ impl Capture {
         };
         let catalogue = self.catalogue(&over).await?;
         // Not to be left half-way: see `begin`; and on SQLite a setting of the connection has to be put back.
-        let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(Step::replaces);
+        let replaces = |step: &Step| {
+            let by_definition =
+                |audited: &Arc<Audited>| catalogue.table(audited).is_some_and(|facts| facts.replaces);
+            step.replaces() || step.target().is_some_and(by_definition)
+        };
+        let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(replaces);
         let answer = match over {
             Over::Transaction(db, state) if shielded => {
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
@@ -556,7 +577,8 @@ impl Capture {
                 match &answer {
                     Ok(_) => nested.commit().await?,
                     Err(error) => {
-                        nested.rollback().await?;
+                        // What failed first is what the caller has to know.
+                        _ = nested.rollback().await;
                         state.tickets.cancel_from(tickets);
                         state.end_write();
                         if !is_audit_error(error) {
@@ -694,7 +716,7 @@ impl Capture {
     /// If that is not possible: then the transaction must not commit.
     pub(super) async fn complete(&self, db: &DatabaseTransaction, state: &State) -> Result<(), Error> {
         let Some(unfinished) = state.take_unfinished() else { return Ok(()) };
-        let known = self.catalogue.read().await.clone();
+        let known = self.known.read().await.catalogue.clone();
         if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {
             let context = Arc::clone(&unfinished.context);
             let audit = self.in_force();

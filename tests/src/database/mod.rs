@@ -188,7 +188,9 @@ fn with_database(server: &Url, name: &str) -> Url {
     url
 }
 
-fn options(url: &str) -> ConnectOptions {
+/// The options of the harness's pools for a database of that URL, for another process that uses it.
+#[must_use]
+pub fn options(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(10)

@@ -83,3 +83,28 @@ db_test!(c16_cascades_from_tables_that_are_not_audited_are_recorded, async |t| {
     assert_eq!(result.rows_affected(), 1);
     assert_eq!(found(t).await, ["delete 6"]);
 });
+
+db_test!(c16_cascades_through_a_table_that_refers_to_itself_are_recorded, async |t| {
+    for sql in [
+        "CREATE TABLE place (id INT NOT NULL PRIMARY KEY, within INT NULL, \
+         CONSTRAINT lies FOREIGN KEY (within) REFERENCES place (id) ON DELETE CASCADE)",
+        "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, \
+         PRIMARY KEY (room, number), CONSTRAINT hangs FOREIGN KEY (number) REFERENCES place (id) ON DELETE CASCADE)",
+        "INSERT INTO place (id, within) VALUES (1, 1)",
+        "INSERT INTO place (id, within) VALUES (2, 1)",
+        "INSERT INTO place (id, within) VALUES (3, 2)",
+        "INSERT INTO place (id, within) VALUES (4, NULL)",
+        "INSERT INTO place (id, within) VALUES (5, 4)",
+        "UPDATE place SET within = 5 WHERE id = 4",
+        "INSERT INTO place (id, within) VALUES (9, NULL)",
+        "INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'x'), ('a', 2, 'x'), ('a', 3, 'x'), ('a', 4, 'x'), ('a', 5, 'x'), ('a', 9, 'x')",
+    ] {
+        t.execute(sql).await.unwrap();
+    }
+    let db = connect(t);
+    db.execute_unprepared("DELETE FROM place WHERE id = 1").await.unwrap();
+    assert_eq!(found(t).await, ["delete a/1", "delete a/2", "delete a/3"]);
+    db.execute_unprepared("DELETE FROM place WHERE id = 4").await.unwrap();
+    assert_eq!(found(t).await[3..], ["delete a/4", "delete a/5"]);
+    assert_eq!(t.value::<i32>("SELECT number FROM shelf").await.unwrap(), 9);
+});

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use audit_seaorm::entity::audit_log;
 use audit_seaorm::{Audit, AuditConnection, is_audit_error};
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, Database, DbErr, EntityTrait, Statement, TransactionTrait, Value as V};
@@ -47,7 +48,8 @@ mod knot {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-type Shelves = BTreeMap<String, String>;
+/// Labels by room and number.
+pub(super) type Shelves = BTreeMap<String, String>;
 
 async fn shelves(t: &TestDb) -> Shelves {
     let all = keys::shelf::Entity::find().all(&t.db).await.unwrap();
@@ -55,8 +57,13 @@ async fn shelves(t: &TestDb) -> Shelves {
 }
 
 /// I2, I3: what the entries make of the shelves.
-async fn replay(t: &TestDb, mut table: Shelves, seen: usize) -> Result<Shelves, String> {
-    for entry in entries(t).await.split_off(seen).iter().filter(|e| e.resource_type == "shelf") {
+async fn replay(t: &TestDb, table: Shelves, seen: usize) -> Result<Shelves, String> {
+    told(&entries(t).await.split_off(seen), table)
+}
+
+/// What these entries make of the shelves.
+pub(super) fn told(entries: &[audit_log::Model], mut table: Shelves) -> Result<Shelves, String> {
+    for entry in entries.iter().filter(|entry| entry.resource_type == "shelf") {
         let (id, change) = (entry.resource_id.clone().unwrap_or_default(), changes(entry));
         let said = format!("{} {id} {change}", entry.action);
         let text = |name: &str, side: &str| change.get(name)?.get(side)?.as_str().map(str::to_owned);
@@ -1145,16 +1152,47 @@ db_test!(i2_a_text_that_reads_otherwise_after_set_config, on(postgres), async |t
 });
 
 db_test!(i2_a_replace_that_is_dropped_half_way, on(sqlite), async |t| {
-    use std::future::Future;
     set_up_shelves(t).await;
+    assert_nothing_is_left_on(t, "REPLACE INTO shelf VALUES ('a', 1, 'r')").await;
+});
+
+db_test!(i2_a_replace_by_definition_that_is_dropped_half_way, on(sqlite), async |t| {
+    run(t, &[
+        "CREATE TABLE shelf (room TEXT NOT NULL, number INT NOT NULL, label TEXT NOT NULL, PRIMARY KEY (room, number) ON CONFLICT REPLACE)",
+        "INSERT INTO shelf VALUES ('a', 1, 'one')",
+    ]).await;
+    assert_nothing_is_left_on(t, "INSERT INTO shelf VALUES ('a', 1, 'r')").await;
+});
+
+db_test!(i4_recursive_triggers_stay_on, on(sqlite), async |t| {
+    set_up_shelves(t).await;
+    let mut options = t.options();
+    options.max_connections(1).map_sqlx_sqlite_opts(|options| {
+        // The same as all of the harness's, and triggers that fire triggers.
+        options.foreign_keys(true).pragma("recursive_triggers", "1")
+    });
+    let db = Audit::builder().build().unwrap().connect(Database::connect(options).await.unwrap());
+    faithful(t, &db, &["REPLACE INTO shelf VALUES ('a', 1, 'r')", "UPDATE OR REPLACE shelf SET number = 1"])
+        .await;
+    assert_eq!(recursive_triggers(&db).await, 1);
+});
+
+async fn recursive_triggers(db: &AuditConnection) -> i32 {
+    let ask = "SELECT recursive_triggers AS n FROM pragma_recursive_triggers";
+    let row = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, ask)).await.unwrap().unwrap();
+    row.try_get("", "n").unwrap()
+}
+
+/// Drops a write at each of its await points: no setting of the connection stays changed.
+async fn assert_nothing_is_left_on(t: &TestDb, sql: &str) {
+    use std::future::Future;
     let db = single(t).await;
     db.execute_unprepared("UPDATE shelf SET label = 'warm'").await.unwrap();
     let mut wrong = Vec::new();
     for polls in 1..14 {
         let transaction = db.begin().await.unwrap();
         {
-            let mut write =
-                Box::pin(transaction.execute_unprepared("REPLACE INTO shelf VALUES ('a', 1, 'r')"));
+            let mut write = Box::pin(transaction.execute_unprepared(sql));
             for _ in 0..polls {
                 let done =
                     std::future::poll_fn(|cx| std::task::Poll::Ready(write.as_mut().poll(cx).is_ready()))
@@ -1166,15 +1204,7 @@ db_test!(i2_a_replace_that_is_dropped_half_way, on(sqlite), async |t| {
             }
         }
         let done = transaction.commit().await;
-        let row = db
-            .query_one_raw(Statement::from_string(
-                DbBackend::Sqlite,
-                "SELECT recursive_triggers AS n FROM pragma_recursive_triggers",
-            ))
-            .await
-            .unwrap()
-            .unwrap();
-        if row.try_get::<i32>("", "n").unwrap() != 0 {
+        if recursive_triggers(&db).await != 0 {
             wrong.push(format!("{polls} polls: recursive_triggers is on ({done:?})"));
             _ = db
                 .without_audit("test", async |db| {
@@ -1195,4 +1225,4 @@ db_test!(i2_a_replace_that_is_dropped_half_way, on(sqlite), async |t| {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-});
+}

@@ -2,12 +2,19 @@
 
 mod bulk;
 mod cascades;
+mod contention;
 mod cost;
 mod differential;
 mod fire;
 mod hostile;
+mod killed;
+mod load;
+mod lost;
+mod mutated;
 mod peers;
 mod raw;
+mod refusing;
+mod sessions;
 mod transparent;
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext};

@@ -1,16 +1,34 @@
 //! The cases in which audit libraries that people use are wrong, one test each; through the connection always, through
-//! the hooks where hooks can see it.
+//! the hooks where hooks can see it. Tests without a path are of this module.
+//!
+//! | case | through the connection | through the hooks |
+//! |---|---|---|
+//! | bulk insert, update, delete and raw SQL are recorded | `c5_bulk_and_raw_writes_keep_the_actor` | they don't see it |
+//! | the instance is stale: the true old value | `c6_a_stale_instance_records_the_true_old_value` | `hooks::c6_old_values_are_the_databases_though_the_model_is_stale` |
+//! | another write lands just before the UPDATE | `c6_a_write_just_before_the_update_is_the_old_value` | the same, in a transaction |
+//! | another write comes just before the entry is written | `i3_a_write_just_before_the_entry_comes_after_it` | the same, in a transaction |
+//! | a failed UPDATE leaves no phantom entry | `i1_a_failed_update_leaves_no_phantom` | the same |
+//! | the entry can't be written: nor is the change | `i1_no_change_is_kept_without_its_entry`, `refusing` | `hooks::i1_a_save_whose_entry_cannot_be_written_fails_and_says_so` |
+//! | a save without a change makes no entry | `c6_saving_without_a_change_makes_no_entry_here_either` | `hooks::c6_saving_without_a_change_makes_no_entry` |
+//! | `SET views = views + 1` is recorded as a number | `c5_an_expression_is_recorded_as_its_result` | they don't see it |
+//! | one field is saved, another is dirty | `c6_only_the_saved_field_is_recorded` | the same |
+//! | many-to-many changes | `c20_many_to_many_changes_are_recorded` | `hooks::c2_graphs_of_active_models_and_junctions_are_recorded` |
+//! | the actor in concurrent tasks of one thread | `c8_the_actor_is_right_in_concurrent_tasks` | `concurrency::c8_two_hundred_tasks_at_once_keep_their_actors`, `concurrency::c8_saves_joined_in_one_task_do_not_mix` |
+//! | the actor after a nested scope has ended | `c8_after_a_nested_scope_the_outer_actor_counts_again` | `concurrency::c8_the_outer_actor_counts_again_after_a_nested_scope` |
+//! | the actor is kept on bulk and raw writes | `c5_bulk_and_raw_writes_keep_the_actor` | they don't see it |
+//! | an entry that was tampered with is found | `k2_an_entry_that_was_changed_all_the_same_is_found` | the same |
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext, current, scope};
-use audit_tests::{TestDb, db_test};
+use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Set,
-    TransactionTrait, prelude::Decimal,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, Set, SqliteTransactionMode, TransactionOptions, TransactionTrait, prelude::Decimal,
 };
 use serde_json::json;
 
 use super::connect;
+use super::sessions::{lock_entries, waiting};
 use crate::fixtures::{
     account, blog, changes, create_table, drop_audit_table, entries, only_entry, quiet_account,
 };
@@ -50,15 +68,124 @@ db_test!(c6_a_stale_instance_records_the_true_old_value, async |t| {
     assert_eq!(changes(&only_entry(t).await), json!({"balance": {"old": "55.50", "new": "1.00"}}));
 });
 
+/// A change of an account, alone or in a transaction, through the connection or the hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Connection,
+    ConnectionTransaction,
+    Hooks,
+    HooksTransaction,
+}
+
+impl Way {
+    const ALL: [Self; 4] =
+        [Self::Connection, Self::ConnectionTransaction, Self::Hooks, Self::HooksTransaction];
+
+    async fn update(
+        self,
+        db: &AuditConnection,
+        plain: &DatabaseConnection,
+        row: account::ActiveModel,
+    ) -> Result<(), DbErr> {
+        // A hook reads before it writes.
+        let mode = Some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+        match self {
+            Self::Connection => row.update(db).await.map(|_| ()),
+            Self::Hooks => row.update(plain).await.map(|_| ()),
+            Self::ConnectionTransaction => {
+                let transaction = db.begin_with_options(options).await?;
+                row.update(&transaction).await?;
+                transaction.commit().await
+            }
+            Self::HooksTransaction => {
+                let transaction = plain.begin_with_options(options).await?;
+                row.update(&transaction).await?;
+                transaction.commit().await
+            }
+        }
+    }
+}
+
+db_test!(c6_a_write_just_before_the_update_is_the_old_value, async |t| {
+    let (db, row) = set_up(t).await;
+    // Outside of a transaction hooks don't hold the row.
+    for way in Way::ALL.into_iter().filter(|way| *way != Way::Hooks) {
+        t.execute("UPDATE account SET balance = 10.00").await.unwrap();
+        let mode = Some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+        let other = t.db.begin_with_options(options).await.unwrap();
+        other.execute_unprepared("UPDATE account SET balance = 55.50").await.unwrap();
+        let (task, plain) = (db.clone(), t.db.clone());
+        let change = account::ActiveModel {
+            id: Set(row.id),
+            balance: Set(Decimal::new(100, 2)),
+            ..Default::default()
+        };
+        let save = tokio::spawn(async move { way.update(&task, &plain, change).await });
+        if t.backend != DbBackend::Sqlite {
+            waiting(t, 1).await;
+        }
+        other.commit().await.unwrap();
+        save.await.unwrap().unwrap();
+        let last = entries(t).await.pop().unwrap();
+        assert_eq!(changes(&last), json!({"balance": {"old": "55.50", "new": "1.00"}}), "{way:?}");
+    }
+    assert_eq!(entries(t).await.len(), 3);
+});
+
+db_test!(i3_a_write_just_before_the_entry_comes_after_it, async |t| {
+    let (db, row) = set_up(t).await;
+    let mut note = json!(null);
+    let mut seen = 0;
+    for way in Way::ALL.into_iter().filter(|way| *way != Way::Hooks) {
+        // What there is to be learned of the table is learned before.
+        way.update(&db, &t.db, account::ActiveModel { id: Set(row.id), ..Default::default() }).await.unwrap();
+        let locked = if t.backend == DbBackend::Sqlite { None } else { Some(lock_entries(t).await) };
+        let saves: Vec<_> = ["first", "second"]
+            .into_iter()
+            .map(|text| {
+                let (db, plain) = (db.clone(), t.db.clone());
+                let change = account::ActiveModel {
+                    id: Set(row.id),
+                    note: Set(Some(format!("{way:?} {text}"))),
+                    ..Default::default()
+                };
+                tokio::spawn(async move { way.update(&db, &plain, change).await })
+            })
+            .collect();
+        if locked.is_some() {
+            // One for the entries, the other for the row.
+            waiting(t, 2).await;
+        }
+        drop(locked);
+        for save in saves {
+            save.await.unwrap().unwrap();
+        }
+        let all = entries(t).await;
+        assert_eq!(all.len(), seen + 2, "{way:?}");
+        for entry in &all[seen..] {
+            assert_eq!(changes(entry)["note"]["old"], note, "{way:?}");
+            note = changes(entry)["note"]["new"].clone();
+        }
+        seen = all.len();
+        let now = account::Entity::find_by_id(row.id).one(&t.db).await.unwrap().unwrap();
+        assert_eq!(json!(now.note), note, "{way:?}");
+    }
+});
+
 db_test!(i1_a_failed_update_leaves_no_phantom, async |t| {
     let (db, row) = set_up(t).await;
     t.execute("CREATE UNIQUE INDEX one_owner ON account (owner)").await.unwrap();
     quiet_account(&t.db, "Bob", 1).await;
-    let change = account::ActiveModel { id: Set(row.id), owner: Set("Bob".into()), ..Default::default() };
-    change.update(&db).await.unwrap_err();
-    let missing = account::ActiveModel { id: Set(999), note: Set(None), ..Default::default() };
-    assert_eq!(missing.update(&db).await.unwrap_err(), DbErr::RecordNotUpdated);
-    assert_eq!(entries(t).await, []);
+    for way in Way::ALL {
+        let change = account::ActiveModel { id: Set(row.id), owner: Set("Bob".into()), ..Default::default() };
+        let error = way.update(&db, &t.db, change).await.unwrap_err();
+        assert!(error.sql_err().is_some(), "{way:?}: {error}");
+        let missing = account::ActiveModel { id: Set(999), note: Set(None), ..Default::default() };
+        assert_eq!(way.update(&db, &t.db, missing).await.unwrap_err(), DbErr::RecordNotUpdated, "{way:?}");
+        assert_eq!(entries(t).await, [], "{way:?}");
+    }
 });
 
 db_test!(i1_no_change_is_kept_without_its_entry, async |t| {
@@ -90,11 +217,16 @@ db_test!(c5_an_expression_is_recorded_as_its_result, async |t| {
 
 db_test!(c6_only_the_saved_field_is_recorded, async |t| {
     let (db, row) = set_up(t).await;
-    let mut dirty = row.into_active_model();
-    dirty.note = Set(Some("saved".into()));
-    dirty.owner = sea_orm::ActiveValue::Unchanged("dirty in memory".into());
-    dirty.update(&db).await.unwrap();
-    assert_eq!(changes(&only_entry(t).await), json!({"note": {"old": null, "new": "saved"}}));
+    for (at, way) in Way::ALL.into_iter().enumerate() {
+        t.execute("UPDATE account SET note = NULL").await.unwrap();
+        let mut dirty = row.clone().into_active_model();
+        dirty.note = Set(Some("saved".into()));
+        dirty.owner = sea_orm::ActiveValue::Unchanged("dirty in memory".into());
+        way.update(&db, &t.db, dirty).await.unwrap();
+        let all = entries(t).await;
+        assert_eq!(all.len(), at + 1, "{way:?}");
+        assert_eq!(changes(&all[at]), json!({"note": {"old": null, "new": "saved"}}), "{way:?}");
+    }
 });
 
 db_test!(c20_many_to_many_changes_are_recorded, async |t| {
@@ -177,4 +309,30 @@ db_test!(k2_an_entry_cannot_be_changed_over_the_connection, async |t| {
         transaction.execute_unprepared(sql).await.unwrap_err();
     }
     assert_eq!(only_entry(t).await.actor_id.as_deref(), Some("7"));
+});
+
+db_test!(k2_an_entry_that_was_changed_all_the_same_is_found, async |t| {
+    let (db, row) = set_up(t).await;
+    for way in Way::ALL {
+        let change = account::ActiveModel {
+            id: Set(row.id),
+            note: Set(Some(format!("{way:?}"))),
+            ..Default::default()
+        };
+        way.update(&db, &t.db, change).await.unwrap();
+    }
+    let all = entries(t).await;
+    assert!(all.len() == 4 && all.iter().all(|entry| entry.hash_matches() == Some(true)));
+    // As one who owns the database can.
+    let unguarded = t.pick(
+        "DROP TRIGGER audit_log_refuse_update",
+        "ALTER TABLE audit_log DISABLE TRIGGER ALL",
+        "DROP TRIGGER audit_log_refuse_update",
+    );
+    t.execute(unguarded).await.unwrap();
+    for column in ["actor_id = 'other'", "changes = '{}'", "resource_id = '8'", "action = 'create'"] {
+        t.execute(&format!("UPDATE audit_log SET {column}")).await.unwrap();
+        let found = entries(t).await.iter().filter(|entry| entry.hash_matches() == Some(false)).count();
+        assert_eq!(found, 4, "{column}");
+    }
 });

@@ -3,11 +3,11 @@
 use audit_seaorm::{AuditConnection, is_audit_error};
 
 use audit_tests::{DbBackend, TestDb, db_test};
-use sea_orm::{ConnectionTrait, Statement, StreamTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, Statement, StreamTrait, TransactionTrait};
 use serde_json::{Value, json};
 
 use super::connect;
-use crate::fixtures::{changes, create_table, entries, keys, set_up_shelves};
+use crate::fixtures::{account, changes, create_table, entries, keys, set_up_shelves};
 
 /// Runs a statement and gives what was recorded of it: action, id, changes.
 async fn recorded(t: &TestDb, db: &AuditConnection, sql: &str) -> Vec<(String, String, Value)> {
@@ -264,4 +264,46 @@ db_test!(c5_an_oversized_value_is_recorded_by_its_digest, on(sqlite, postgres), 
     let marker = changes(&all[0])["label"]["new"].clone();
     assert_eq!(marker["$oversized"]["bytes"], (2 << 20) + 2);
     assert_eq!(changes(&all[1])["label"], json!({"old": marker, "new": "small"}));
+});
+
+db_test!(c5_a_write_with_returning_may_be_executed, async |t| {
+    create_table(t, account::Entity).await;
+    let db = connect(t);
+    let insert = "INSERT INTO account (owner, balance, iban, pin_hash)";
+    let mut statements = vec![
+        format!("{insert} VALUES ('a', 1, 'i', 'p') RETURNING id"),
+        format!("{insert} VALUES ('b', 1, 'i', 'p'), ('c', 1, 'i', 'p') RETURNING id"),
+        format!("{insert} SELECT owner, balance, iban, pin_hash FROM account RETURNING id"),
+        "DELETE FROM account WHERE owner = 'a' RETURNING id".to_owned(),
+        "DELETE FROM account RETURNING id".to_owned(),
+    ];
+    if t.backend != DbBackend::MySql {
+        statements.insert(3, "UPDATE account SET note = 'x' RETURNING id".to_owned());
+    }
+    let shown = |result: sea_orm::ExecResult| {
+        if t.backend == DbBackend::MySql {
+            (result.last_insert_id(), result.rows_affected())
+        } else {
+            (0, result.rows_affected())
+        }
+    };
+    let plain = shown(t.execute(&statements[0]).await.unwrap());
+    assert_eq!(shown(db.execute_unprepared(&statements[0]).await.unwrap()), plain);
+    for within in [false, true] {
+        for sql in &statements {
+            let count = async || account::Entity::find().all(&t.db).await.unwrap().len();
+            let (rows, seen) = (count().await, entries(t).await.len());
+            if within {
+                let transaction = db.begin().await.unwrap();
+                transaction.execute_unprepared(sql).await.unwrap();
+                transaction.commit().await.unwrap();
+            } else {
+                let statement = Statement::from_string(t.backend, sql.as_str());
+                db.execute_raw(statement).await.unwrap();
+            }
+            let changed = if sql.starts_with('U') { rows } else { count().await.abs_diff(rows) };
+            assert_ne!(changed, 0, "{sql}");
+            assert_eq!(entries(t).await.len() - seen, changed, "{sql}");
+        }
+    }
 });

@@ -380,6 +380,52 @@ db_test!(i4_a_failed_upsert_fails_the_transaction_as_without_audit, on(postgres)
     assert_eq!(entries(t).await, []);
 });
 
+db_test!(i4_a_refused_upsert_does_not_fail_the_transaction, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    t.execute("ALTER TABLE shelf ADD CONSTRAINT labels UNIQUE (label)").await.unwrap();
+    let db = connect(t);
+    let transaction = db.begin().await.unwrap();
+    transaction.execute_unprepared("UPDATE shelf SET label = 'before' WHERE room = 'b'").await.unwrap();
+    for refused in [
+        "INSERT INTO shelf VALUES ('a', 1, 'x') ON CONFLICT ON CONSTRAINT labels DO UPDATE SET label = 'y'",
+        "INSERT INTO shelf VALUES ('a', 1, 'x') ON CONFLICT (room, number) DO UPDATE SET number = 9",
+        "INSERT INTO shelf (room, number, label) VALUES ('a', DEFAULT, 'x') ON CONFLICT (room, number) DO UPDATE SET label = 'y'",
+    ] {
+        let error = transaction.execute_unprepared(refused).await.unwrap_err();
+        assert!(audit_seaorm::is_audit_error(&error), "{error}");
+    }
+    let upsert = "INSERT INTO shelf VALUES ('a', 1, 'upsert') ON CONFLICT (room, number) DO UPDATE SET label = excluded.label";
+    transaction.execute_unprepared(upsert).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(
+        t.column::<String>("SELECT label FROM shelf ORDER BY label").await.unwrap(),
+        ["before", "two", "upsert"]
+    );
+    assert_eq!(entries(t).await.len(), 2);
+});
+
+db_test!(i1_an_upsert_whose_entry_is_refused_does_not_fail_the_transaction, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    t.execute("ALTER TABLE audit_log ADD CONSTRAINT no_one CHECK (resource_id <> 'a/1')").await.unwrap();
+    let transaction = db.begin().await.unwrap();
+    transaction.execute_unprepared("UPDATE shelf SET label = 'before' WHERE room = 'b'").await.unwrap();
+    let upsert = |number: i32| {
+        format!(
+            "INSERT INTO shelf VALUES ('a', {number}, 'v4lue') ON CONFLICT (room, number) DO UPDATE SET label = excluded.label"
+        )
+    };
+    let error = transaction.execute_unprepared(&upsert(1)).await.unwrap_err();
+    assert!(audit_seaorm::is_audit_error(&error) && !error.to_string().contains("v4lue"), "{error}");
+    transaction.execute_unprepared(&upsert(2)).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(
+        t.column::<String>("SELECT label FROM shelf ORDER BY number, label").await.unwrap(),
+        ["before", "one", "v4lue"]
+    );
+    assert_eq!(entries(t).await.len(), 2);
+});
+
 db_test!(s10_entries_of_the_connection_can_be_kept_in_memory, async |t| {
     set_up_shelves(t).await;
     let db = connect(t);

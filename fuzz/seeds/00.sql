@@ -1,0 +1,1 @@
+INSERT INTO "shelf" ("id", "label") VALUES (7, 'it''s')

@@ -1,0 +1,1 @@
+INSERT INTO "shelf" ("id", "label") VALUES (7, 'a'), (8, 'b') RETURNING "id", "label"

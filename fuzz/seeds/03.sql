@@ -1,0 +1,1 @@
+INSERT INTO "shelf" ("id", "label") VALUES (1, 'a') ON CONFLICT ("id") DO NOTHING

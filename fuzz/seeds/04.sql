@@ -1,0 +1,1 @@
+UPDATE "shelf" SET "label" = 'x' WHERE "shelf"."id" = 1 RETURNING "id", "label"

@@ -1,0 +1,1 @@
+DELETE FROM "shelf" WHERE "shelf"."id" = 1

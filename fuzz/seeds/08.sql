@@ -1,0 +1,1 @@
+SELECT "shelf"."id", "shelf"."label" FROM "shelf" WHERE "shelf"."label" LIKE '%''%'

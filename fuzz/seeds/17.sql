@@ -1,0 +1,1 @@
+REPLACE INTO shelf VALUES (1, 'x')

@@ -1,0 +1,1 @@
+UPDATE OR REPLACE shelf SET id = 1 WHERE id = 2

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO shelf SELECT id + 1, label FROM shelf

@@ -1,0 +1,1 @@
+CREATE TEMP TRIGGER t AFTER UPDATE ON shelf BEGIN DELETE FROM shelf WHERE id = 3; END; UPDATE shelf SET label = 'x' WHERE id = 1

@@ -1,0 +1,1 @@
+ALTER TABLE shelf RENAME TO other; DELETE FROM other

@@ -1,0 +1,433 @@
+//! I2, C17: no text hides a write. Statements as SeaORM makes them, and hostile ones, are cut, quoted, commented and put
+//! together at random, and run in a transaction that is rolled back: what they changed is in the entries, or they
+//! were refused.
+
+use std::time::Duration;
+
+use audit_seaorm::entity::audit_log;
+use audit_seaorm::{AuditConnection, AuditTransaction};
+use audit_tests::{DbBackend, TestDb, db_test};
+use proptest::collection::vec;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QueryTrait, TransactionTrait,
+};
+
+use super::hostile::{Shelves, told};
+use super::sessions::{audited, single};
+use crate::fixtures::keys::shelf::{Column, Entity, Model};
+use crate::fixtures::set_up_shelves;
+
+/// How many texts are tried; `AUDIT_TEST_LONG=1` makes it twenty times as many.
+fn tries() -> usize {
+    if std::env::var_os("AUDIT_TEST_LONG").is_some() { 5_000 } else { 250 }
+}
+
+db_test!(c17_no_text_hides_a_write, async |t| {
+    set_up_shelves(t).await;
+    let db = audited(&single(t).await);
+    let texts = texts(t.backend);
+    // The same texts in each ordinary run; others in each long one.
+    let long = std::env::var_os("AUDIT_TEST_LONG").is_some();
+    let mut runner = if long { TestRunner::default() } else { TestRunner::deterministic() };
+    let (mut changed, mut refused) = (0, 0);
+    for _ in 0..tries() {
+        let mut tree = texts.new_tree(&mut runner).expect("a text");
+        let fault = match check(t, &db, &tree.current()).await {
+            Ok(outcome) => {
+                changed += usize::from(outcome == Outcome::Changed);
+                refused += usize::from(outcome == Outcome::Refused);
+                continue;
+            }
+            Err(fault) => fault,
+        };
+        // The shortest text that is wrong as well.
+        let mut least = (tree.current(), fault);
+        while tree.simplify() {
+            while check(t, &db, &tree.current()).await.is_ok() {
+                if !tree.complicate() {
+                    break;
+                }
+            }
+            match check(t, &db, &tree.current()).await {
+                Err(fault) => least = (tree.current(), fault),
+                Ok(_) => break,
+            }
+        }
+        panic!("{:?}: {}", least.0, least.1);
+    }
+    println!("{:?}: {changed} changed the table, {refused} were refused, of {}", t.backend, tries());
+    // Else the texts are too broken to show anything.
+    assert!(
+        changed > tries() / 20 && refused > tries() / 50,
+        "{changed} changed the table, {refused} refused"
+    );
+});
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Changed,
+    Refused,
+    Nothing,
+}
+
+/// Runs a text in a transaction and rolls it back; an error says that the entries don't tell what it did.
+async fn check(t: &TestDb, db: &AuditConnection, sql: &str) -> Result<Outcome, String> {
+    let (mut before, mut last) = (shelves(&t.db).await?, last(&t.db).await?);
+    if before.len() != 3 {
+        // Some text has ended the transaction, and been recorded.
+        let anew = "INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'one'), ('a', 2, 'two'), ('b', 1, 'three')";
+        t.execute("DELETE FROM shelf").await.map_err(|error| error.to_string())?;
+        t.execute(anew).await.map_err(|error| error.to_string())?;
+        (before, last) = (shelves(&t.db).await?, self::last(&t.db).await?);
+    }
+    let transaction: AuditTransaction = db.begin().await.map_err(|error| error.to_string())?;
+    let done = tokio::time::timeout(Duration::from_secs(20), transaction.execute_unprepared(sql)).await;
+    let Ok(done) = done else { return Err("it doesn't end".to_owned()) };
+    let (mut outcome, mut told_or_refused) = (Outcome::Nothing, Ok(()));
+    // In a transaction that has failed nothing can be asked any more, and nothing has happened.
+    if let (Ok(after), Ok(all)) = (shelves(&transaction).await, since(&transaction, last).await) {
+        if after != before {
+            outcome = Outcome::Changed;
+        }
+        told_or_refused = compare(&before, &all, &after, &done);
+    }
+    let refused = done.as_ref().is_err_and(audit_seaorm::is_audit_error);
+    if refused {
+        outcome = Outcome::Refused;
+    }
+    match told_or_refused {
+        Ok(()) => _ = transaction.rollback().await,
+        // Refused when it had been done already: then the transaction can't be committed.
+        Err(fault) if !refused || transaction.commit().await.is_ok() => return Err(fault),
+        Err(_) => {}
+    }
+    // Nor has anything been committed in silence.
+    compare(&before, &since(&t.db, last).await?, &shelves(&t.db).await?, &done)?;
+    Ok(outcome)
+}
+
+fn compare<T: std::fmt::Debug>(
+    before: &Shelves,
+    entries: &[audit_log::Model],
+    after: &Shelves,
+    done: &T,
+) -> Result<(), String> {
+    match told(entries, before.clone()) {
+        Ok(told) if told == *after => Ok(()),
+        told => Err(format!("the entries tell {told:?}, the table is {after:?}, was {before:?}; {done:?}")),
+    }
+}
+
+async fn shelves<C: ConnectionTrait>(db: &C) -> Result<Shelves, String> {
+    let all = Entity::find().all(db).await.map_err(|error| error.to_string())?;
+    Ok(all.into_iter().map(|row| (format!("{}/{}", row.room, row.number), row.label)).collect())
+}
+
+async fn last<C: ConnectionTrait>(db: &C) -> Result<i64, String> {
+    let last = audit_log::Entity::find().order_by_desc(audit_log::Column::Seq).one(db).await;
+    Ok(last.map_err(|error| error.to_string())?.map_or(0, |entry| entry.seq))
+}
+
+async fn since<C: ConnectionTrait>(db: &C, seq: i64) -> Result<Vec<audit_log::Model>, String> {
+    let all = audit_log::Entity::find().filter(audit_log::Column::Seq.gt(seq));
+    all.order_by_asc(audit_log::Column::Seq).all(db).await.map_err(|error| error.to_string())
+}
+
+/// Texts for a database: one or two statements, changed in up to three places.
+fn texts(backend: DbBackend) -> BoxedStrategy<String> {
+    let mut seeds = of_seaorm(backend);
+    seeds.extend(HOSTILE.iter().chain(hostile(backend)).map(|sql| (*sql).to_owned()));
+    let one = select(seeds);
+    let text = prop_oneof![
+        6 => one.clone(),
+        1 => (one.clone(), select(vec!["; ", ";", " ", "\n--\n", "/**/"]), one).prop_map(|(a, s, b)| format!("{a}{s}{b}")),
+    ];
+    (text, vec(change(), 0..4))
+        .prop_map(|(text, changes)| changes.iter().fold(text, |text, change| change.apply(&text)))
+        .boxed()
+}
+
+/// A change of a text; places are shares of its length.
+#[derive(Clone, Debug)]
+enum Change {
+    Insert(u16, &'static str),
+    Remove(u16, u8),
+    Wrap(u16, u16, (&'static str, &'static str)),
+    Rename(&'static str),
+    Respace(&'static str),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        4 => (any::<u16>(), select(PIECES)).prop_map(|(at, piece)| Change::Insert(at, piece)),
+        1 => (any::<u16>(), 1..4_u8).prop_map(|(at, count)| Change::Remove(at, count)),
+        2 => (any::<u16>(), any::<u16>(), select(PAIRS)).prop_map(|(from, to, pair)| Change::Wrap(from, to, pair)),
+        2 => select(NAMES).prop_map(Change::Rename),
+        1 => select(SPACES).prop_map(Change::Respace),
+        1 => Just(Change::Insert(u16::MAX, "; DELETE FROM shelf")),
+    ]
+}
+
+impl Change {
+    fn apply(&self, text: &str) -> String {
+        let all: Vec<char> = text.chars().collect();
+        let place = |share: u16| usize::from(share) * all.len() / usize::from(u16::MAX);
+        let string = |chars: &[char]| chars.iter().collect::<String>();
+        match *self {
+            Self::Insert(at, piece) => {
+                let (before, after) = all.split_at(place(at));
+                string(before) + piece + &string(after)
+            }
+            Self::Remove(at, count) => {
+                let at = place(at);
+                string(&all[..at]) + &string(&all[(at + usize::from(count)).min(all.len())..])
+            }
+            Self::Wrap(from, to, (open, close)) => {
+                let (from, to) = (place(from).min(place(to)), place(from).max(place(to)));
+                string(&all[..from]) + open + &string(&all[from..to]) + close + &string(&all[to..])
+            }
+            Self::Rename(name) => {
+                text.replace("\"shelf\"", name).replace("`shelf`", name).replace("shelf", name)
+            }
+            Self::Respace(space) => text.replace(' ', space),
+        }
+    }
+}
+
+const PIECES: &[&str] = &[
+    "'",
+    "''",
+    "\"",
+    "\"\"",
+    "`",
+    "``",
+    "\\",
+    "\\'",
+    "\\\"",
+    "/*",
+    "*/",
+    "/**/",
+    "/*!",
+    "/*!99999",
+    "/*!40000",
+    "/*M!",
+    "--",
+    "-- ",
+    "--\n",
+    "#",
+    "#\n",
+    "\n",
+    "\r",
+    "\t",
+    "\u{b}",
+    "\u{c}",
+    "\u{a0}",
+    "\u{feff}",
+    "\0",
+    ";",
+    ";;",
+    "$$",
+    "$a$",
+    "$1",
+    "?",
+    ":",
+    "::text",
+    "E'",
+    "e'\\'",
+    "U&'",
+    "U&\"",
+    "N'",
+    "B'",
+    "x'",
+    "_utf8'",
+    "[",
+    "]",
+    "{",
+    "}",
+    "(",
+    ")",
+    ",",
+    "@",
+    "@@",
+    ":=",
+    "/*' */",
+    "--'\n",
+    "DELETE FROM shelf;",
+    "; UPDATE shelf SET label = 'p';",
+    " shelf ",
+    "EXPLAIN ",
+    "EXPLAIN ANALYZE ",
+    "ANALYZE ",
+    "BEGIN; ",
+    "COMMIT; ",
+    "ROLLBACK; ",
+    "SAVEPOINT s; ",
+    "SELECT ",
+    "NULL",
+    "1e",
+    "0x",
+    " RETURNING *",
+    " LIMIT 1",
+    " AS shelf ",
+    "ONLY ",
+    "main.",
+    "public.",
+    "temp.",
+];
+
+const PAIRS: &[(&str, &str)] = &[
+    ("/*", "*/"),
+    ("/*!", "*/"),
+    ("/*!50000 ", "*/"),
+    ("/*M!100000 ", "*/"),
+    ("/* /* */", "*/"),
+    ("'", "'"),
+    ("\"", "\""),
+    ("`", "`"),
+    ("[", "]"),
+    ("$$", "$$"),
+    ("$a$", "$a$"),
+    ("E'", "'"),
+    ("(", ")"),
+    ("-- ", "\n"),
+    ("#", "\n"),
+    ("DO $$ BEGIN ", "; END $$"),
+    ("BEGIN NOT ATOMIC ", "; END"),
+    ("EXECUTE IMMEDIATE '", "'"),
+    ("WITH w AS (", ") SELECT 1"),
+];
+
+const NAMES: &[&str] = &[
+    "SHELF",
+    "Shelf",
+    "\"shelf\"",
+    "\"SHELF\"",
+    "`shelf`",
+    "`SHELF`",
+    "[shelf]",
+    "'shelf'",
+    "public.shelf",
+    "\"public\".\"shelf\"",
+    "main.shelf",
+    "main . shelf",
+    "/**/shelf",
+    "shelf/**/",
+    "ONLY shelf",
+    "ONLY (shelf)",
+    "U&\"sh\\0065lf\"",
+    "U&\"sh!0065lf\" UESCAPE '!'",
+    "\"she\"\"lf\"",
+    "shelf*",
+    "shelf AS t",
+    "shelf PARTITION (p)",
+];
+
+const SPACES: &[&str] =
+    &["\t", "\n", "\r\n", "\u{b}", "\u{c}", "/**/", " /*'*/ ", "--\n", "#\n", "\u{a0}", "  "];
+
+/// For all databases.
+const HOSTILE: &[&str] = &[
+    "SELECT 'x'; DELETE FROM shelf",
+    "SELECT 1 /* ' */; DELETE FROM shelf -- '",
+    "SELECT '''; DELETE FROM shelf; --'",
+    "SELECT ''''; DELETE FROM shelf; --'",
+    r"SELECT 'a\'; DELETE FROM shelf; -- '",
+    r"SELECT 'a\', '; DELETE FROM shelf; -- '",
+    "SELECT 1 -- \n; DELETE FROM shelf",
+    "UPDATE shelf SET label = '; DELETE FROM shelf; --' WHERE room = 'a'",
+    "UPDATE shelf SET label = label || '/* ' WHERE number = 1 /* ' */",
+    "WITH w AS (SELECT 1 AS n) DELETE FROM shelf WHERE number IN (SELECT n FROM w)",
+    "WITH shelf AS (SELECT 1 AS n) SELECT n FROM shelf",
+    "INSERT INTO shelf (room, number, label) SELECT room, number + 50, label FROM shelf",
+    "EXPLAIN DELETE FROM shelf",
+    "DELETE FROM shelf WHERE room = 'a' RETURNING room",
+    "SELECT 1; COMMIT; DELETE FROM shelf; BEGIN",
+];
+
+fn hostile(backend: DbBackend) -> &'static [&'static str] {
+    match backend {
+        DbBackend::Postgres => &[
+            "SELECT $$ ' $$; DELETE FROM shelf; --'",
+            "SELECT $a$ $$ $a$; DELETE FROM shelf; -- $$",
+            r"SELECT E'\'; DELETE FROM shelf; -- '",
+            r"SELECT E'\''; DELETE FROM shelf; -- '",
+            r"SELECT U&'\0027'; DELETE FROM shelf; -- '",
+            r#"UPDATE U&"sh\0065lf" SET label = 'x'"#,
+            "WITH gone AS (DELETE FROM shelf RETURNING *) SELECT * FROM gone",
+            "/* /* */ DELETE FROM shelf; */ SELECT 1",
+            "SELECT 1 /* /* */; DELETE FROM shelf; -- */",
+            "EXPLAIN (ANALYZE) DELETE FROM shelf",
+            "PREPARE p AS DELETE FROM shelf; EXECUTE p; DEALLOCATE p",
+            "DO $$ BEGIN DELETE FROM shelf; END $$",
+            "MERGE INTO shelf USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
+            "DECLARE c CURSOR FOR SELECT * FROM shelf FOR UPDATE; FETCH c; DELETE FROM shelf WHERE CURRENT OF c",
+            "UPDATE shelf SET (label, number) = ('x', number) WHERE room = 'a'",
+            "SELECT * FROM shelf FOR UPDATE",
+        ],
+        DbBackend::MySql => &[
+            "SELECT 1 /*! ; DELETE FROM shelf */",
+            "/*!50000 DELETE FROM shelf */",
+            "DELETE /*! FROM */ shelf",
+            "SELECT 1 /*!99999 ' */; DELETE FROM shelf -- '",
+            "SELECT \"a\\\"; DELETE FROM shelf; -- \"",
+            "SELECT 1 --1; DELETE FROM shelf",
+            "SELECT 1 # ' \n; DELETE FROM shelf",
+            "SELECT `a'b` FROM (SELECT 1 AS `a'b`) AS q; DELETE FROM shelf; -- '",
+            "PREPARE p FROM 'DELETE FROM shelf'; EXECUTE p",
+            "EXECUTE IMMEDIATE 'DELETE FROM shelf'",
+            "REPLACE INTO shelf VALUES ('a', 1, 'x')",
+            "INSERT INTO shelf SET room = 'q', number = 1, label = 'l'",
+            "DELETE s FROM shelf AS s",
+            "UPDATE shelf AS s, shelf AS r SET s.label = r.label",
+            "BEGIN NOT ATOMIC DELETE FROM shelf; END",
+            "ANALYZE DELETE FROM shelf",
+            "ANALYZE FORMAT=JSON UPDATE shelf SET label = 'x'",
+        ],
+        _ => &[
+            "DELETE FROM [shelf]",
+            "DELETE FROM 'shelf'",
+            "DELETE FROM `shelf`",
+            "DELETE FROM \"shelf\" WHERE \"room\" = \"a\"",
+            "REPLACE INTO shelf VALUES ('a', 1, 'x')",
+            "INSERT OR REPLACE INTO shelf VALUES ('a', 1, 'x'), ('q', 1, 'y')",
+            "UPDATE OR REPLACE shelf SET number = 1 WHERE room = 'a'",
+            "DELETE FROM shelf INDEXED BY sqlite_autoindex_shelf_1 WHERE room = 'a'",
+            "EXPLAIN QUERY PLAN DELETE FROM shelf",
+        ],
+    }
+}
+
+/// What SeaORM makes.
+fn of_seaorm(backend: DbBackend) -> Vec<String> {
+    let row = |room: &str, number: i32, label: &str| {
+        Model { room: room.into(), number, label: label.into() }.into_active_model().reset_all()
+    };
+    let key = || OnConflict::columns([Column::Room, Column::Number]);
+    let rows = || [row("a", 1, "it's"), row("z", 7, "\\ \" ` $$ /* -- #")];
+    vec![
+        Entity::insert(row("z", 1, "l")).build(backend).to_string(),
+        Entity::insert_many(rows())
+            .on_conflict(key().update_column(Column::Label).to_owned())
+            .build(backend)
+            .to_string(),
+        Entity::insert_many(rows())
+            .on_conflict(key().do_nothing_on([Column::Room]).to_owned())
+            .build(backend)
+            .to_string(),
+        Entity::update_many().col_expr(Column::Label, Expr::value("'; --")).build(backend).to_string(),
+        Entity::update_many()
+            .col_expr(Column::Label, Expr::value("b\\"))
+            .filter(Column::Room.eq("b"))
+            .build(backend)
+            .to_string(),
+        Entity::delete_many().filter(Column::Room.eq("a")).build(backend).to_string(),
+        Entity::delete_by_id(("b".to_owned(), 1)).build(backend).to_string(),
+        Entity::find().filter(Column::Label.contains("'")).build(backend).to_string(),
+    ]
+}

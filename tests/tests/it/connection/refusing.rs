@@ -1,0 +1,185 @@
+//! I1, C19: a database that refuses the entries: no table for them, a full disk, read-only. The write is refused with
+//! them, by an error that says why and holds no value.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use audit_seaorm::is_audit_error;
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ConnectionTrait, Database, DbErr, TransactionTrait};
+
+use super::sessions::{VALUE, assert_told, audited, library, look, now, single, writes};
+use crate::fixtures::{drop_audit_table, entries};
+
+/// The error of a refused write names its cause, and no value.
+fn assert_named(error: &DbErr, causes: &[&str]) {
+    let text = error.to_string();
+    assert!(causes.iter().any(|cause| text.contains(cause)), "{text}");
+    assert!(!text.contains(VALUE), "{text}");
+}
+
+db_test!(i1_without_its_table_nothing_is_written, async |t| {
+    let before = library(t).await;
+    drop_audit_table(t).await;
+    let db = audited(&t.db);
+    for sql in writes(t) {
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{error}");
+        assert_named(&error, &["run the audit migrations"]);
+        let transaction = db.begin().await.unwrap();
+        let error = transaction.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{error}");
+        assert_named(&error, &["run the audit migrations"]);
+        transaction.rollback().await.unwrap();
+        assert_eq!(now(t).await, before, "{sql}");
+    }
+});
+
+db_test!(i1_a_read_only_database_refuses_as_without_audit, async |t| {
+    let before = library(t).await;
+    let pool = match t.backend {
+        DbBackend::Sqlite => Database::connect(t.url.replace("mode=rwc", "mode=ro")).await.unwrap(),
+        DbBackend::Postgres => {
+            let name: String = t.value("SELECT current_database()::text").await.unwrap();
+            t.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"))
+                .await
+                .unwrap();
+            single(t).await
+        }
+        _ => {
+            let pool = single(t).await;
+            pool.execute_unprepared("SET SESSION TRANSACTION READ ONLY").await.unwrap();
+            pool
+        }
+    };
+    let db = audited(&pool);
+    for sql in writes(t) {
+        let (plain, refused) = (pool.execute_unprepared(sql).await, db.execute_unprepared(sql).await);
+        assert_eq!(look(&plain), look(&refused), "{sql}: {refused:?}");
+        assert_named(&refused.unwrap_err(), &["read-only", "readonly", "READ ONLY"]);
+        let transaction = db.begin().await.unwrap();
+        let refused = transaction.execute_unprepared(sql).await;
+        assert_eq!(look(&plain), look(&refused), "{sql}: {refused:?}");
+        transaction.rollback().await.unwrap();
+    }
+    assert_eq!(now(t).await, before);
+    assert_eq!(entries(t).await, []);
+});
+
+db_test!(i1_a_full_disk_leaves_nothing_half_done, async |t| {
+    let before = library(t).await;
+    let pool = single(t).await;
+    let Some(disk) = put_entries_on_a_small_disk(t, &pool).await else {
+        println!(
+            "skipped: i1_a_full_disk_leaves_nothing_half_done (no file system can be mounted for the server)"
+        );
+        return;
+    };
+    let db = audited(&pool);
+    let error = write_until_refused(&db, &|n| {
+        let rows: Vec<_> = (0..200).map(|at| format!("('r{n}', {at}, '{VALUE} {n}')")).collect();
+        format!("INSERT INTO shelf (room, number, label) VALUES {}", rows.join(", "))
+    })
+    .await;
+    assert_named(&error, FULL);
+    assert_told(t, &before).await;
+    let error =
+        write_until_refused(&db, &|n| format!("UPDATE shelf SET label = '{VALUE} {n}' WHERE room = 'b'"))
+            .await;
+    assert_named(&error, FULL);
+    assert_told(t, &before).await;
+    // In a transaction of the user's, who commits whatever was said.
+    let transaction = db.begin().await.unwrap();
+    let error = write_until_refused(&transaction, &|n| {
+        format!("UPDATE loan SET reader = '{VALUE} {n} {}' WHERE id = 1", "r".repeat(60))
+    })
+    .await;
+    assert_named(&error, FULL);
+    _ = transaction.commit().await;
+    assert_told(t, &before).await;
+    assert!(!entries(t).await.is_empty(), "the disk was full from the beginning");
+    drop((db, pool));
+    give_back(t, disk).await;
+});
+
+const FULL: &[&str] = &["disk is full", "No space left", "is full"];
+
+async fn write_until_refused<C: ConnectionTrait>(db: &C, sql: &dyn Fn(u32) -> String) -> DbErr {
+    for n in 0..5000 {
+        if let Err(error) = db.execute_unprepared(&sql(n)).await {
+            return error;
+        }
+    }
+    panic!("the disk doesn't get full");
+}
+
+/// A file system of its own, in memory; gone when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(name: &str, megabytes: u32) -> Option<Self> {
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).ok()?;
+        let size = format!("size={megabytes}m,mode=0777");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        _ = std::fs::remove_dir(&path);
+        None
+    }
+
+    fn own(&self, user: &str) -> Option<&Path> {
+        let done = Command::new("chown").arg(user).arg(&self.0).status().ok()?;
+        done.success().then_some(&self.0)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Leaves the entries little room. `None` where that can't be had: it takes the right to mount, and a server on this
+/// machine. On SQLite the connection itself limits its file.
+async fn put_entries_on_a_small_disk(t: &TestDb, pool: &sea_orm::DatabaseConnection) -> Option<Option<Disk>> {
+    if t.backend == DbBackend::Sqlite {
+        let pages: i64 = t.value("PRAGMA page_count").await.unwrap();
+        pool.execute_unprepared(&format!("PRAGMA max_page_count = {}", pages + 100)).await.unwrap();
+        return Some(None);
+    }
+    if !t.url.contains("@127.0.0.1") && !t.url.contains("@localhost") {
+        return None;
+    }
+    let name: String =
+        t.value(t.pick("", "SELECT current_database()::text", "SELECT database()")).await.unwrap();
+    let disk = Disk::mount(&name, 4)?;
+    if t.backend == DbBackend::Postgres {
+        let path = disk.own("postgres")?.display();
+        t.execute(&format!("CREATE TABLESPACE {name} LOCATION '{path}'")).await.unwrap();
+        t.execute(&format!("ALTER TABLE audit_log SET TABLESPACE {name}")).await.unwrap();
+    } else {
+        let path = disk.own("mysql")?.display();
+        let row = sea_orm::Statement::from_string(t.backend, "SHOW CREATE TABLE audit_log");
+        let row = t.db.query_one_raw(row).await.unwrap().unwrap();
+        let create: String = row.try_get_by_index(1).unwrap();
+        drop_audit_table(t).await;
+        t.execute(&format!("{create} DATA DIRECTORY = '{path}'")).await.unwrap();
+    }
+    Some(Some(disk))
+}
+
+async fn give_back(t: &TestDb, disk: Option<Disk>) {
+    match t.backend {
+        DbBackend::Sqlite => {}
+        DbBackend::Postgres => {
+            let name: String = t.value("SELECT current_database()::text").await.unwrap();
+            t.execute("DROP TABLE audit_log").await.unwrap();
+            t.execute(&format!("DROP TABLESPACE {name}")).await.unwrap();
+        }
+        _ => _ = t.execute("DROP TABLE audit_log").await.unwrap(),
+    }
+    drop(disk);
+}

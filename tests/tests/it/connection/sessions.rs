@@ -1,0 +1,189 @@
+//! What tests of disturbances need: a small library, writes that take each of the ways, and the server's sessions.
+
+use std::time::{Duration, Instant};
+
+use audit_seaorm::{Audit, AuditConnection};
+use audit_tests::{DbBackend, TestDb};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, Statement,
+    TransactionTrait,
+};
+
+use super::load::Load;
+use crate::fixtures::{books, entries};
+use crate::replay::{Tables, assert_faithful};
+
+/// A value that no error may hold.
+pub(super) const VALUE: &str = "v4lue";
+
+/// The rows of a small library.
+pub(super) const ROWS: [&str; 3] = [
+    "INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'one'), ('a', 2, 'two'), ('b', 1, 'three')",
+    "INSERT INTO book (id, room, number, title) VALUES (1, 'a', 1, 'Emma'), (2, 'a', 1, 'Persuasion')",
+    "INSERT INTO loan (id, book_id, reader) VALUES (1, 1, 'Ada'), (2, 2, 'Bob')",
+];
+
+/// Three shelves, two books on the first, a loan of each; and what the tables hold.
+pub(super) async fn library(t: &TestDb) -> Tables {
+    books::create_tables(t).await;
+    for sql in ROWS {
+        t.execute(sql).await.expect("rows of the library");
+    }
+    now(t).await
+}
+
+/// What the tables hold.
+pub(super) async fn now(t: &TestDb) -> Tables {
+    Load::Shelves.stored(t).await.expect("the tables")
+}
+
+/// I2, I3: the entries tell how the tables came to be what they are.
+pub(super) async fn assert_told(t: &TestDb, before: &Tables) {
+    assert_faithful(before.clone(), &entries(t).await, &now(t).await);
+}
+
+/// Writes to the library: on PostgreSQL the first, the third and the last are one statement; the others need several, one
+/// of them in a savepoint.
+pub(super) fn writes(t: &TestDb) -> [&'static str; 5] {
+    let upsert = t.pick(
+        "INSERT INTO shelf (room, number, label) VALUES ('b', 1, 'v4lue') ON CONFLICT (room, number) DO UPDATE SET label = excluded.label",
+        "INSERT INTO shelf (room, number, label) VALUES ('b', 1, 'v4lue') ON CONFLICT (room, number) DO UPDATE SET label = excluded.label",
+        "INSERT INTO shelf (room, number, label) VALUES ('b', 1, 'v4lue') ON DUPLICATE KEY UPDATE label = VALUES(label)",
+    );
+    [
+        "UPDATE shelf SET label = 'v4lue'",
+        "DELETE FROM shelf WHERE room = 'a'",
+        "INSERT INTO shelf (room, number, label) VALUES ('z', 1, 'v4lue')",
+        upsert,
+        "UPDATE loan SET reader = 'v4lue' WHERE id = 1",
+    ]
+}
+
+/// A pool of one connection.
+pub(super) async fn single(t: &TestDb) -> DatabaseConnection {
+    let mut options = t.options();
+    options.max_connections(1).min_connections(1).acquire_timeout(Duration::from_secs(10));
+    Database::connect(options).await.expect("a pool of one connection")
+}
+
+pub(super) fn audited(db: &DatabaseConnection) -> AuditConnection {
+    Audit::builder().build().expect("an audit").connect(db.clone())
+}
+
+/// How an error looks to the user: its kind, what SeaORM makes of it, the database's code.
+pub(super) fn look<T>(result: &Result<T, DbErr>) -> String {
+    match result {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => {
+            let kind = format!("{error:?}").split('(').next().unwrap_or_default().to_owned();
+            let violated = error.sql_err().map(|error| format!("{error:?}"));
+            let violated = violated.and_then(|text| text.split('(').next().map(str::to_owned));
+            format!("{kind} {} {}", violated.unwrap_or_default(), code(error).unwrap_or_default())
+        }
+    }
+}
+
+/// SQLSTATE, or SQLite's number.
+pub(super) fn code(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))
+    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+    else {
+        return None;
+    };
+    error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+}
+
+/// The session of a connection.
+pub(super) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => "SELECT pg_backend_pid()::bigint",
+        _ => "SELECT CAST(connection_id() AS SIGNED)",
+    };
+    let row = db.query_one_raw(Statement::from_string(backend, sql)).await.expect("an id").expect("a row");
+    row.try_get_by_index(0).expect("a number")
+}
+
+/// Waits until so many sessions wait for locks of others; their ids.
+pub(super) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
+    let sql = t.pick(
+        "",
+        "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        "SELECT CAST(p.id AS SIGNED) FROM information_schema.processlist p \
+         LEFT JOIN information_schema.innodb_trx x ON x.trx_mysql_thread_id = p.id \
+         WHERE p.db = database() AND (x.trx_state = 'LOCK WAIT' OR p.state LIKE 'Waiting for table%')",
+    );
+    until(t, &format!("{count} sessions wait"), async || {
+        let found = t.column(sql).await.expect("the sessions");
+        (found.len() >= count).then_some(found)
+    })
+    .await
+}
+
+/// Ends a session from another one, and waits for its end.
+pub(super) async fn kill(t: &TestDb, id: i64) {
+    let sql = match t.backend {
+        DbBackend::Postgres => format!("SELECT pg_terminate_backend({id})"),
+        _ => format!("KILL {id}"),
+    };
+    t.execute(&sql).await.expect("a killed session");
+    let there = match t.backend {
+        DbBackend::Postgres => format!("SELECT pid::bigint FROM pg_stat_activity WHERE pid = {id}"),
+        _ => format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE id = {id}"),
+    };
+    until(t, "the session ends", async || {
+        t.column::<i64>(&there).await.expect("the sessions").is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Asks again and again.
+pub(super) async fn until<T>(t: &TestDb, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    // InnoDB's tables of transactions are not brought up to date while they are read more often than every 100 ms.
+    let pause = Duration::from_millis(t.pick(10, 10, 120));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// That no transaction of this database is open any more, on any connection that still lives.
+pub(super) async fn assert_no_transaction_is_open(t: &TestDb) {
+    match t.backend {
+        DbBackend::Sqlite => {
+            // Who gets the write lock is the only one who has it.
+            let other = single(t).await;
+            other.execute_unprepared("BEGIN IMMEDIATE; ROLLBACK").await.expect("the write lock");
+        }
+        backend => {
+            let sql = match backend {
+                DbBackend::Postgres => {
+                    "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
+                     AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+                }
+                _ => {
+                    "SELECT CAST(p.id AS SIGNED) FROM information_schema.innodb_trx x \
+                     JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id \
+                     WHERE p.db = database() AND p.id <> connection_id()"
+                }
+            };
+            until(t, "open transactions end", async || {
+                t.column::<i64>(sql).await.expect("transactions").is_empty().then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+/// Keeps everybody else from writing entries, until it is dropped.
+pub(super) async fn lock_entries(t: &TestDb) -> DatabaseTransaction {
+    let transaction = single(t).await.begin().await.expect("a transaction");
+    let sql = t.pick("", "LOCK TABLE audit_log IN SHARE ROW EXCLUSIVE MODE", "LOCK TABLES audit_log WRITE");
+    transaction.execute_unprepared(sql).await.expect("the lock");
+    transaction
+}
