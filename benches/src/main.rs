@@ -1,6 +1,6 @@
 //! Measures what auditing costs, and prints it as the tables of `docs/BENCHMARKS.md`. Run it by `scripts/bench`.
 //!
-//! Arguments choose what is measured: `diff`, `hooks`, `connection`, and `sqlite`, `postgres`, `mysql`; where none of a sort
+//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, and `sqlite`, `postgres`, `mysql`; where none of a sort
 //! is named, all are. `--rounds N`.
 
 mod connection;
@@ -8,6 +8,7 @@ mod diff;
 mod entity;
 mod hooks;
 mod measure;
+mod reads;
 
 use audit_tests::{BACKENDS, Settings, name_of};
 
@@ -23,7 +24,7 @@ async fn main() {
         let named = |name: &&str| wanted.iter().any(|argument| argument == name);
         !among.iter().any(named) || named(&name)
     };
-    let subjects = ["diff", "hooks", "connection"];
+    let subjects = ["diff", "hooks", "connection", "reads"];
     let backends = BACKENDS.map(name_of);
     if chosen("diff", &subjects) {
         diff::run();
@@ -38,6 +39,9 @@ async fn main() {
         }
         if chosen("connection", &subjects) {
             tokio::spawn(connection::run(backend, rounds)).await.expect("the measurement");
+        }
+        if chosen("reads", &subjects) {
+            tokio::spawn(reads::run(backend, rounds)).await.expect("the measurement");
         }
     }
 }
