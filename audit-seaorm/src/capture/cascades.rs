@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
 use super::catalogue::{Action, Catalogue, Rule, TableId};
 use super::images::{Image, current, finds, key};
-use super::labels::{self, Labels};
+use super::labels::{self, Labelled};
 use crate::Registry;
 use crate::registry::{Audited, Row};
 
@@ -52,7 +52,7 @@ pub(super) fn any(catalogue: &Catalogue, table: &TableId, change: &Change) -> bo
 
 /// Rows that a statement will reach by foreign keys, as they are before it.
 #[derive(Default)]
-pub(super) struct Reached(Vec<(Arc<Audited>, Vec<(Row, Labels)>)>);
+pub(super) struct Reached(Vec<(Arc<Audited>, Vec<Labelled>)>);
 
 /// Locks and reads the audited rows that a change of the rows of `table` that `origins` select (without select lists) will reach.
 pub(super) async fn before(

@@ -28,6 +28,9 @@ pub(super) struct Labels {
     pub(super) new: Vec<(usize, Option<String>)>,
 }
 
+/// A row with what its references are called.
+pub(super) type Labelled = (Row, Labels);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Old,
@@ -86,8 +89,8 @@ pub(super) async fn before<C: ConnectionTrait>(
     db: &C,
     audited: &Arc<Audited>,
     rows: Vec<Row>,
-) -> Result<Vec<(Row, Labels)>, DbErr> {
-    let mut rows: Vec<(Row, Labels)> = rows.into_iter().map(|row| (row, Labels::default())).collect();
+) -> Result<Vec<Labelled>, DbErr> {
+    let mut rows: Vec<Labelled> = rows.into_iter().map(|row| (row, Labels::default())).collect();
     let mut asked = Asked::default();
     let referred = Referred::default();
     for (at, (row, labels)) in rows.iter_mut().enumerate() {
