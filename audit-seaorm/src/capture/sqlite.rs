@@ -255,13 +255,17 @@ impl Engine {
     }
 
     /// Takes the triggers away from a connection.
+    ///
+    /// If this connection looked at the schema while another one had dropped a table, it has forgotten that table's triggers, but
+    /// not their rows: they could be neither dropped nor made again. So the schema is read anew before.
     pub(super) async fn uninstall(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        let mut script = String::new();
+        let mut script = "PRAGMA writable_schema = RESET;\n".to_owned();
+        let nothing = script.len();
         for row in db.query_all_raw(Statement::from_string(sea_orm::DbBackend::Sqlite, INSTALLED)).await? {
             let (name, kind): (String, String) = (row.try_get("", "name")?, row.try_get("", "type")?);
             _ = writeln!(script, "DROP {kind} IF EXISTS temp.{};", quote(&name));
         }
-        if script.is_empty() {
+        if script.len() == nothing {
             return Ok(());
         }
         db.execute_unprepared(&script).await.map(|_| ())

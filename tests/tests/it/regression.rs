@@ -342,3 +342,35 @@ db_test!(c13_a_migration_that_saves_a_graph_rests_when_suspended, async |t| {
     suspended(graph_in_a_migration::Migrator::up(&t.db, None)).await.unwrap();
     assert_eq!(entries(t).await, []);
 });
+
+/// A connection that looked at the schema while a table was dropped forgot its triggers, and could neither drop them nor make them
+/// again ("trigger audit_capture_c.. already exists").
+mod dropped_by_another_connection {
+    use super::*;
+    use sea_orm::{ConnectionTrait, Database};
+
+    db_test!(a_table_that_was_gone_for_a_while_is_captured_again, on(sqlite), async |t| -> Result<
+        (),
+        DbErr,
+    > {
+        crate::fixtures::set_up_shelves(t).await;
+        let mut options = t.options();
+        options.max_connections(1);
+        let db = Audit::builder().build().expect("an audit").connect(Database::connect(options).await?);
+        let change = async |label: &str| {
+            db.execute_unprepared(&format!(
+                "UPDATE shelf SET label = '{label}' WHERE room = 'a' AND number = 1"
+            ))
+            .await
+        };
+        change("before").await?;
+        for round in 0..3 {
+            t.execute("DROP TABLE shelf").await?;
+            change("nowhere").await.expect_err("the table is gone");
+            crate::fixtures::set_up_shelves(t).await;
+            change(&format!("round {round}")).await?;
+        }
+        assert_eq!(entries(t).await.len(), 4);
+        Ok(())
+    });
+}
