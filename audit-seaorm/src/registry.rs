@@ -171,8 +171,11 @@ impl Declared {
     }
 
     fn known(&self, fate: Fate) -> Known {
-        let resource = self.spec.resource.unwrap_or(&self.table).to_owned();
-        Known { table: self.table.clone(), resource, entity: self.name, fate }
+        self.known_as(self.spec.resource.unwrap_or(&self.table), fate)
+    }
+
+    fn known_as(&self, resource: &str, fate: Fate) -> Known {
+        Known { table: self.table.clone(), resource: resource.to_owned(), entity: self.name, fate }
     }
 }
 
@@ -434,11 +437,13 @@ impl Registry {
                 selection.excluded_names.iter().chain(&config.skip_resources).any(|name| named(name));
             unmatched.retain(|name| !named(name));
             if let Some(reason) = waivers.get(&policy.resource) {
-                known.push(declared.known(Fate::Waived(reason.clone())));
+                known.push(declared.known_as(&policy.resource, Fate::Waived(reason.clone())));
             } else if skipped {
-                known.push(declared.known(Fate::LeftOut("a list of exceptions names it")));
+                known.push(
+                    declared.known_as(&policy.resource, Fate::LeftOut("a list of exceptions names it")),
+                );
             } else {
-                known.push(declared.known(Fate::Audited));
+                known.push(declared.known_as(&policy.resource, Fate::Audited));
                 let audited = Arc::new(Audited {
                     policy,
                     triggers: AtomicBool::new(false),

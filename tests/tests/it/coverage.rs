@@ -116,6 +116,18 @@ db_test!(c17_waivers_come_from_the_configuration_too_and_leave_entities_out, asy
     assert_eq!(crate::fixtures::entries(t).await, []);
 });
 
+// It took effect, and was called stale.
+db_test!(c17_a_waiver_by_a_registered_name_is_no_stale_one, on(sqlite), async |t| {
+    set_up(t).await;
+    let options = EntityOptions { resource: Some("Purchase".into()), ..EntityOptions::default() };
+    let audit = Audit::builder().register::<shop::order::Entity>(options).waive("Purchase", "elsewhere");
+    let found = coverage(t, audit).await;
+    assert_eq!(
+        (said(&found, "shop_order").as_str(), said(&found, "Purchase").as_str()),
+        ("waived: elsewhere", "")
+    );
+});
+
 #[test]
 fn c17_a_waiver_without_a_reason_is_none() {
     let error = Audit::builder().waive("stock", " ").build().unwrap_err().to_string();
