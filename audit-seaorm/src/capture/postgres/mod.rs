@@ -24,6 +24,7 @@ use crate::registry::{Audited, Row};
 use crate::store::to_db_err;
 
 mod one_trip;
+mod rendering;
 
 use one_trip::OneTrip;
 

@@ -7,14 +7,13 @@
 //! `OneTrip`, and the rows travel. Texts in which a secret might stand are for the program's sanitiser: if an old value
 //! looks like one, the statement changes nothing at all, and the other way is taken.
 
-use std::fmt::Write as _;
-
-use audit_core::{AuditContext, Entry, FieldPolicy, Resource, ResourcePolicy, Value as Rendered, action};
+use audit_core::{AuditContext, Entry, FieldPolicy, Resource, ResourcePolicy, action};
 use sea_orm::Value;
 
-use super::super::catalogue::{ColumnFacts, TableFacts};
+use super::super::catalogue::ColumnFacts;
 use super::super::sql::{Delete, Insert, Source, Update};
-use super::super::text::{Text, alias, quote, table};
+use super::super::text::{Text, alias, table};
+use super::rendering::Row;
 use super::{BACKEND, Pieces, end_of_body};
 use crate::Audit;
 
@@ -30,18 +29,18 @@ pub(in crate::capture) struct OneTrip {
 }
 
 /// What the entries of a statement have in common, by its number among the added values.
-mod added {
-    pub(super) const PREFIX: usize = 0;
-    pub(super) const FIRST: usize = 1;
-    pub(super) const TIMESTAMP: usize = 2;
-    pub(super) const HEAD: usize = 3;
-    pub(super) const TAIL: usize = 4;
+pub(super) mod added {
+    pub(in super::super) const PREFIX: usize = 0;
+    pub(in super::super) const FIRST: usize = 1;
+    pub(in super::super) const TIMESTAMP: usize = 2;
+    pub(in super::super) const HEAD: usize = 3;
+    pub(in super::super) const TAIL: usize = 4;
     /// Tenant, actor, request: see [`CONTEXT`](super::CONTEXT).
-    pub(super) const CONTEXT: usize = 5;
+    pub(in super::super) const CONTEXT: usize = 5;
 }
 
 /// The columns that come from the context, in the order of their values.
-const CONTEXT: [&str; 13] = [
+pub(super) const CONTEXT: [&str; 13] = [
     "tenant",
     "actor_id",
     "actor_type",
@@ -287,83 +286,13 @@ fn common(entry: &Entry) -> Vec<Value> {
     values
 }
 
-/// How a table's rows look in SQL.
-struct Row<'a> {
-    piece: Pieces<'a>,
-}
-
-impl<'a> Row<'a> {
-    /// `None` if the rows, or entries about them, can't be rendered by the database.
-    fn new(piece: Pieces<'a>) -> Option<Self> {
-        let policy = &piece.audited.policy;
-        let row = Self { piece };
-        let usual = !policy.snapshot && !piece.facts.triggers;
-        let keys = policy.fields.iter().filter(|field| field.key).all(|field| {
-            let kind = row.column(field).map(|column| column.type_name.as_str());
-            !field.masked
-                && !field.excluded
-                && matches!(kind, Some("int2" | "int4" | "int8" | "uuid" | "text" | "varchar"))
-        });
-        (usual && keys && piece.plain_columns()).then_some(row)
-    }
-
-    fn facts(&self) -> &TableFacts {
-        self.piece.facts
-    }
-
-    fn column(&self, field: &FieldPolicy) -> Option<&ColumnFacts> {
-        self.facts().columns.iter().find(|column| column.name == field.column)
-    }
-
-    fn fields(&self) -> &[FieldPolicy] {
-        &self.piece.audited.policy.fields
-    }
-
+impl Row<'_> {
     /// Whether a value of the column may be one that only the program can render.
     fn is_checked(&self, field: &FieldPolicy) -> bool {
         self.is_text(field)
             || self.column(field).is_some_and(|column| {
                 matches!(column.type_name.as_str(), "bytea" | "date" | "timestamp" | "timestamptz")
             })
-    }
-
-    /// Whether a secret may stand in the column.
-    fn is_text(&self, field: &FieldPolicy) -> bool {
-        self.column(field)
-            .is_some_and(|column| matches!(column.type_name.as_str(), "text" | "varchar" | "bpchar"))
-    }
-
-    /// The fields of an entry about a whole row.
-    fn all(&self) -> Vec<usize> {
-        let identity = self.identity();
-        (0..self.fields().len())
-            .filter(|at| identity.contains(at) || self.fields().get(*at).is_some_and(|field| field.tracked))
-            .collect()
-    }
-
-    /// The fields that say which row it is.
-    fn identity(&self) -> Vec<usize> {
-        let name = self.piece.audited.policy.name_field;
-        (0..self.fields().len())
-            .filter(|at| Some(*at) == name || self.fields().get(*at).is_some_and(|field| field.key))
-            .collect()
-    }
-
-    /// `t."a" AS n0, t."b" AS n1`.
-    fn columns(&self, alias: &str, side: &str, fields: &[usize]) -> String {
-        let column = |at: &usize| {
-            let field = self.fields().get(*at)?;
-            Some(format!("{alias}.{} AS {side}{at}", quote(BACKEND, &field.column)))
-        };
-        fields.iter().filter_map(column).collect::<Vec<_>>().join(", ")
-    }
-
-    /// `t."id" AS audit_k0`.
-    fn keys(&self, alias: &str) -> String {
-        let keys = self.fields().iter().filter(|field| field.key).enumerate();
-        keys.map(|(at, field)| format!("{alias}.{} AS audit_k{at}", quote(BACKEND, &field.column)))
-            .collect::<Vec<_>>()
-            .join(", ")
     }
 
     /// The condition under which one of these values is for the program: a secret may be in it, it is too long, or the
@@ -401,223 +330,6 @@ impl<'a> Row<'a> {
         }
         (!conditions.is_empty()).then(|| conditions.join(" OR "))
     }
-
-    /// A value as RECORD_FORMAT has it, for `concat`; `None` if the database can't render it so.
-    fn render(&self, at: usize, side: &str) -> Option<String> {
-        let field = self.fields().get(at)?;
-        let column = self.column(field)?;
-        if field.masked {
-            return Some("'\"***\"'".to_owned());
-        }
-        if field.transformed {
-            return None;
-        }
-        let value = format!("{side}{at}");
-        let text = match column.type_name.as_str() {
-            "bool" | "int2" | "int4" | "int8" => format!("{value}::text"),
-            "float4" | "float8" => format!(
-                "CASE WHEN {value} IN ('NaN', 'Infinity', '-Infinity') THEN '\"' || {value}::text || '\"' ELSE {value}::text END"
-            ),
-            "numeric"
-                if column.scale.is_some()
-                    && column.scale == field.scale.and_then(|s| i32::try_from(s).ok()) =>
-            {
-                format!("'\"' || {value}::text || '\"'")
-            }
-            "text" | "varchar" | "bpchar" | "date" | "timestamp" | "time" => {
-                format!("to_json({value})::text")
-            }
-            _ if column.enumerated => format!("to_json({value}::text)::text"),
-            "timestamptz" => format!("rtrim(to_json({value} AT TIME ZONE 'UTC')::text, '\"') || 'Z\"'"),
-            "uuid" => format!("'\"' || {value}::text || '\"'"),
-            "bytea" => format!("'\"0x' || encode({value}, 'hex') || '\"'"),
-            _ => return None,
-        };
-        Some(if column.required { text } else { format!("COALESCE({text}, 'null')") })
-    }
-
-    /// Whether two values are recorded differently.
-    fn differs(&self, at: usize) -> Option<String> {
-        let column = self.column(self.fields().get(at)?)?;
-        Some(match column.type_name.as_str() {
-            // Equal, and yet not alike: 0 and -0.
-            "float4" | "float8" => format!("o{at}::text IS DISTINCT FROM n{at}::text"),
-            "text" | "varchar" | "bpchar" => {
-                format!("o{at} COLLATE \"C\" IS DISTINCT FROM n{at} COLLATE \"C\"")
-            }
-            _ => format!("o{at} IS DISTINCT FROM n{at}"),
-        })
-    }
-
-    /// The changes and changed fields of an entry about a row that begins or ends.
-    fn snapshot(&self, word: &str, side: &str) -> Option<Changed> {
-        let (mut changes, mut names) = (String::from("concat('{"), Vec::new());
-        for (at, field) in self.fields().iter().enumerate().filter(|(_, field)| field.tracked) {
-            let comma = if names.is_empty() { "" } else { "}," };
-            let name = json(&field.name);
-            _ = write!(
-                changes,
-                "{}', {}, '",
-                literal(&format!("{comma}{name}:{{\"{word}\":")),
-                self.render(at, side)?
-            );
-            names.push(field.name.clone());
-        }
-        changes.push_str(if names.is_empty() { "}')" } else { "}}')" });
-        Some(Changed {
-            changes,
-            fields: Names::Fixed(names),
-            sensitive: Sensitive::of(self.sensitive(self.all())),
-        })
-    }
-
-    /// The changes of an UPDATE, and the condition under which there are any.
-    fn difference(&self, changing: &[usize]) -> Option<(Changed, String)> {
-        let (mut parts, mut names, mut loud, mut secret) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for at in changing {
-            let field = self.fields().get(*at)?;
-            let (differs, name) = (self.differs(*at)?, literal(&json(&field.name)));
-            let (old, new) = (self.render(*at, "o")?, self.render(*at, "n")?);
-            parts.push(format!(
-                "CASE WHEN {differs} THEN concat(',{name}:{{\"old\":', {old}, ',\"new\":', {new}, '}}') END"
-            ));
-            names.push(format!("CASE WHEN {differs} THEN ',{name}' END"));
-            if !field.silent {
-                loud.push(differs.clone());
-            }
-            if field.sensitive {
-                secret.push(differs);
-            }
-        }
-        if loud.is_empty() {
-            // Nothing that is set can make an entry.
-            return Some((
-                Changed {
-                    changes: "'{}'".into(),
-                    fields: Names::Fixed(Vec::new()),
-                    sensitive: Sensitive::Never,
-                },
-                "FALSE".into(),
-            ));
-        }
-        let changes = format!("concat('{{', substr(concat({}), 2), '}}')", parts.join(", "));
-        let fields = Names::Varying(format!("concat('[', substr(concat({}), 2), ']')", names.join(", ")));
-        let sensitive = if secret.is_empty() { Sensitive::Never } else { Sensitive::If(secret.join(" OR ")) };
-        Some((Changed { changes, fields, sensitive }, loud.join(" OR ")))
-    }
-
-    fn sensitive(&self, fields: Vec<usize>) -> bool {
-        fields.iter().filter_map(|at| self.fields().get(*at)).any(|field| field.tracked && field.sensitive)
-    }
-
-    /// The parts that render and write the entries.
-    fn entries(&self, text: &mut Text, action: &'static str, changed: &Changed, condition: &str) {
-        let policy = &self.piece.audited.policy;
-        let restricted = policy.classification >= audit_core::Classification::Restricted;
-        let sensitive = if restricted { Sensitive::Always } else { changed.sensitive.clone() };
-        let keys: Vec<usize> = (0..self.fields().len())
-            .filter(|at| self.fields().get(*at).is_some_and(|field| field.key))
-            .collect();
-        let part = |at: &usize| {
-            let value = format!("n{at}::text");
-            if keys.len() == 1 { value } else { format!(r"replace(replace({value}, '\', '\\'), '/', '\/')") }
-        };
-        let id = keys.iter().map(part).collect::<Vec<_>>().join(" || '/' || ");
-        let name = policy.name_field.map_or("NULL::text".to_owned(), |at| self.name(at));
-        let fields = match &changed.fields {
-            Names::Fixed(names) => format!("{}::text", text_or_null(audit_core::list_json(names))),
-            Names::Varying(expression) => expression.clone(),
-        };
-        text.push("audit_e AS (SELECT ((");
-        text.added(added::PREFIX).push("::text || to_hex(");
-        text.added(added::FIRST).push("::int8 + row_number() OVER () - 1))::uuid) AS id, ");
-        text.push(&format!(
-            "{id} AS rid, {name} AS rname, {} AS changes, {fields} AS fields, {} AS secret FROM audit_n WHERE {condition} OFFSET 0), ",
-            changed.changes,
-            sensitive.sql(),
-        ));
-        text.push("audit_l AS (INSERT INTO audit_log (id, timestamp, ");
-        text.push(&CONTEXT.join(", "));
-        text.push(", action, module, resource_type, resource_id, resource_name, status, severity, changes, changed_fields, frameworks, classification, is_sensitive, integrity_hash) SELECT id, ");
-        text.added(added::TIMESTAMP).push("::timestamptz");
-        for at in 0..CONTEXT.len() {
-            text.push(", ").added(added::CONTEXT + at).push("::text");
-        }
-        let frameworks = audit_core::list_json(&policy.frameworks);
-        let class = policy.classification.as_str();
-        let severity = if action == action::DELETE {
-            "'medium'".to_owned()
-        } else {
-            sensitive.choose("'medium'", "'low'")
-        };
-        text.push(&format!(
-            ", '{action}', {}, {}, rid, rname, 'success', {severity}, changes, fields, {}, '{class}', secret, sha256(",
-            text_or_null(policy.module.clone()),
-            text_or_null(Some(policy.resource.clone())),
-            text_or_null(frameworks.clone()),
-        ));
-        // The input of `Entry::digest`, in its order.
-        let head = |tag: &str, length: &str| format!("{} || int8send({length}::int8)", bytes(&tagged(tag)));
-        let field = |tag: &str, value: &str| {
-            format!("{} || convert_to({value}, 'UTF8')", head(tag, &format!("octet_length({value})")))
-        };
-        let known = |tag: &str, value: &str| {
-            let mut out = tagged(tag);
-            out.extend((value.len() as u64).to_be_bytes());
-            out.extend(value.as_bytes());
-            out
-        };
-        text.push(&format!("{} || uuid_send(id) || ", head("id", "16")));
-        text.added(added::HEAD).push("::bytea || ");
-        text.push(&field("resource_id", "rid"));
-        if policy.name_field.is_some() {
-            text.push(&format!(" || COALESCE({}, '')", field("resource_name", "rname")));
-        }
-        let severity_bytes = if action == action::DELETE {
-            bytes(&known("severity", "medium"))
-        } else {
-            sensitive.choose(&bytes(&known("severity", "medium")), &bytes(&known("severity", "low")))
-        };
-        text.push(&format!(
-            " || {} || {severity_bytes} || {}",
-            bytes(&known("status", "success")),
-            field("changes", "changes")
-        ));
-        match &changed.fields {
-            Names::Fixed(names) => {
-                if let Some(list) = audit_core::list_json(names) {
-                    text.push(&format!(" || {}", bytes(&known("changed_fields", &list))));
-                }
-            }
-            Names::Varying(_) => _ = text.push(" || ").push(&field("changed_fields", "fields")),
-        }
-        let mut rest = frameworks.map_or_else(Vec::new, |list| known("frameworks", &list));
-        rest.extend(known("classification", class));
-        rest.extend(tagged("is_sensitive"));
-        rest.extend(1_u64.to_be_bytes());
-        text.push(&format!(
-            " || {} || {} || ",
-            bytes(&rest),
-            sensitive.choose("'\\x01'::bytea", "'\\x00'::bytea")
-        ));
-        text.added(added::TAIL).push("::bytea) FROM audit_e) ");
-    }
-
-    /// The name for people.
-    fn name(&self, at: usize) -> String {
-        let is_text = self.fields().get(at).is_some_and(|field| self.is_text(field));
-        if is_text {
-            // An unknown name is recorded as an empty text.
-            return format!("COALESCE(n{at}::text, '')");
-        }
-        // As in JSON, without quotes.
-        match self.render(at, "n") {
-            Some(rendered) => {
-                format!("CASE WHEN n{at} IS NULL THEN '' ELSE trim(both '\"' FROM {rendered}) END")
-            }
-            None => "NULL::text".to_owned(),
-        }
-    }
 }
 
 /// What stands in every text in which the sanitiser finds something by its look, besides the digits of cards.
@@ -627,96 +339,7 @@ const SECRETS: &str =
 /// Digits of the shortest card number.
 const CARD_DIGITS: usize = 13;
 
-/// What changed, as SQL.
-struct Changed {
-    changes: String,
-    fields: Names,
-    sensitive: Sensitive,
-}
-
-enum Names {
-    Fixed(Vec<String>),
-    Varying(String),
-}
-
-/// Whether an entry is flagged as sensitive.
-#[derive(Clone)]
-enum Sensitive {
-    Always,
-    Never,
-    If(String),
-}
-
-impl Sensitive {
-    fn of(always: bool) -> Self {
-        if always { Self::Always } else { Self::Never }
-    }
-
-    fn sql(&self) -> String {
-        match self {
-            Self::Always => "TRUE".to_owned(),
-            Self::Never => "FALSE".to_owned(),
-            Self::If(condition) => format!("({condition})"),
-        }
-    }
-
-    /// One of two expressions, by the column `secret`.
-    fn choose(&self, yes: &str, no: &str) -> String {
-        match self {
-            Self::Always => yes.to_owned(),
-            Self::Never => no.to_owned(),
-            Self::If(_) => format!("CASE WHEN secret THEN {yes} ELSE {no} END"),
-        }
-    }
-}
-
-/// A tag as it is hashed.
-fn tagged(tag: &str) -> Vec<u8> {
-    let mut out = (tag.len() as u64).to_be_bytes().to_vec();
-    out.extend(tag.as_bytes());
-    out
-}
-
-fn bytes(bytes: &[u8]) -> String {
-    let mut out = String::from("'\\x");
-    for byte in bytes {
-        _ = write!(out, "{byte:02x}");
-    }
-    out.push_str("'::bytea");
-    out
-}
-
-fn json(name: &str) -> String {
-    Rendered::Text(name.to_owned()).to_json()
-}
-
-/// The inside of a string literal.
-fn literal(text: &str) -> String {
-    text.replace('\'', "''")
-}
-
-fn text_or_null(text: Option<String>) -> String {
-    text.map_or("NULL".to_owned(), |text| format!("'{}'", literal(&text)))
-}
-
 impl Pieces<'_> {
-    /// Whether every column is read as it is, or as the text of an enum.
-    fn plain_columns(self) -> bool {
-        use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
-        let source = |column: &str| Expr::col(Alias::new(column));
-        self.audited.select(&source).into_iter().all(|(column, expr)| {
-            let read = Query::select().expr(expr).to_string(PostgresQueryBuilder);
-            let name = quote(BACKEND, &column);
-            let facts = self.facts.columns.iter().find(|facts| facts.name == column);
-            let enumerated = facts.is_some_and(|facts| facts.enumerated);
-            read == format!("SELECT {name}")
-                || (enumerated
-                    && read.to_lowercase() == format!("select cast({} as \"text\")", name.to_lowercase()))
-                || (enumerated
-                    && read.to_lowercase() == format!("select cast({} as text)", name.to_lowercase()))
-        })
-    }
-
     /// Whether an expression is nothing but a value of the user's, which is looked at before it is sent.
     fn is_plain(self, range: &std::ops::Range<usize>, text_column: bool) -> bool {
         let text = self.sql.get(range.clone()).unwrap_or_default().trim();
