@@ -29,7 +29,7 @@ pub use clock::{Clock, FixedClock, SystemClock};
 pub use compliance::{Framework, Frameworks};
 pub use config::{Config, ConfigError, FailurePolicy};
 pub use context::{Actor, AuditContext};
-pub use entry::{Entry, Severity, Status, action, list_json, module};
+pub use entry::{Entry, Severity, Status, action, digest_field, list_json, module};
 pub use error::Error;
 pub use policy::{Column, EntityOptions, FieldPolicy, ResourcePolicy};
 pub use resource::{KEY_SEPARATOR, MAX_ID_BYTES, Resource, join_key, split_key};

@@ -127,35 +127,35 @@ fn table(backend: DbBackend) -> TableCreateStatement {
         .col(types.sequence(A::Seq).primary_key())
         .col(types.uuid(A::Id).not_null().unique_key())
         .col(types.moment(A::Timestamp).not_null())
-        .col(ColumnDef::new(A::Tenant).string_len(255))
-        .col(ColumnDef::new(A::ActorId).string_len(255))
-        .col(ColumnDef::new(A::ActorType).string_len(32).not_null())
-        .col(ColumnDef::new(A::ActorName).string_len(255))
-        .col(ColumnDef::new(A::ActorEmail).string_len(320))
-        .col(ColumnDef::new(A::Action).string_len(64).not_null())
-        .col(ColumnDef::new(A::Module).string_len(100))
-        .col(ColumnDef::new(A::ResourceType).string_len(255).not_null())
-        .col(ColumnDef::new(A::ResourceId).string_len(1024))
+        .col(types.name(A::Tenant, 255))
+        .col(types.name(A::ActorId, 255))
+        .col(types.name(A::ActorType, 32).not_null())
+        .col(types.name(A::ActorName, 255))
+        .col(types.name(A::ActorEmail, 320))
+        .col(types.name(A::Action, 64).not_null())
+        .col(types.name(A::Module, 100))
+        .col(types.name(A::ResourceType, 255).not_null())
+        .col(types.name(A::ResourceId, 1024))
         .col(types.text(A::ResourceName))
-        .col(ColumnDef::new(A::Status).string_len(16).not_null())
-        .col(ColumnDef::new(A::Severity).string_len(16).not_null())
+        .col(types.name(A::Status, 16).not_null())
+        .col(types.name(A::Severity, 16).not_null())
         .col(types.text(A::Changes))
         .col(types.text(A::ChangedFields))
         .col(types.text(A::OldData))
         .col(types.text(A::NewData))
         .col(types.text(A::Frameworks))
-        .col(ColumnDef::new(A::Classification).string_len(16).not_null())
+        .col(types.name(A::Classification, 16).not_null())
         .col(ColumnDef::new(A::IsSensitive).boolean().not_null())
         .col(types.hash(A::IntegrityHash))
-        .col(ColumnDef::new(A::IpAddress).string_len(45))
+        .col(types.name(A::IpAddress, 45))
         .col(types.text(A::UserAgent))
-        .col(ColumnDef::new(A::SessionId).string_len(255))
-        .col(ColumnDef::new(A::RequestId).string_len(255))
+        .col(types.name(A::SessionId, 255))
+        .col(types.name(A::RequestId, 255))
         .col(types.text(A::RequestData))
         .col(types.text(A::Details))
         .col(types.text(A::Reason))
         .col(types.text(A::Metadata))
-        .col(ColumnDef::new(A::TransactionId).string_len(64));
+        .col(types.name(A::TransactionId, 64));
     match backend {
         // Binary collation: "Ann" and "ann" are different actors, and "é" is not "e".
         DbBackend::MySql => {
@@ -234,6 +234,15 @@ impl Types {
             DbBackend::MySql => ColumnDef::new(name).custom("datetime(6)").take(),
             DbBackend::Sqlite => ColumnDef::new(name).text().take(),
             _ => ColumnDef::new(name).custom("timestamp(6) with time zone").take(),
+        }
+    }
+
+    /// Text of so many characters. PostgreSQL has no use for a limit, which costs a call for each column of each row;
+    /// the library cuts what is longer.
+    fn name(&self, name: AuditLog, limit: u32) -> ColumnDef {
+        match self.0 {
+            DbBackend::Postgres => ColumnDef::new(name).text().take(),
+            _ => ColumnDef::new(name).string_len(limit).take(),
         }
     }
 

@@ -5,32 +5,36 @@
 
 use std::fmt::Write as _;
 
-use audit_core::{FieldPolicy, Value as Rendered, action};
+use audit_core::{FieldPolicy, Value as Rendered};
 use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
 
 use super::super::catalogue::{ColumnFacts, TableFacts};
-use super::super::text::{Text, quote};
-use super::one_trip::{CONTEXT, added};
+use super::super::sql::Target;
+use super::super::text::{alias, quote};
 use super::{BACKEND, Pieces};
 
 /// How a table's rows look in SQL.
 pub(super) struct Row<'a> {
     pub(super) piece: Pieces<'a>,
+    /// What the statement calls the table.
+    alias: String,
 }
 
 impl<'a> Row<'a> {
     /// `None` if the rows, or entries about them, can't be rendered by the database.
-    pub(super) fn new(piece: Pieces<'a>) -> Option<Self> {
+    pub(super) fn new(piece: Pieces<'a>, target: &Target) -> Option<Self> {
         let policy = &piece.audited.policy;
-        let row = Self { piece };
+        let row = Self { piece, alias: alias(BACKEND, piece.sql, target) };
         let usual = !policy.snapshot && !piece.facts.triggers;
+        // What is longer is cut by the program.
+        let short = policy.resource.len() <= 255 && policy.module.as_deref().is_none_or(|m| m.len() <= 100);
         let keys = policy.fields.iter().filter(|field| field.key).all(|field| {
             let kind = row.column(field).map(|column| column.type_name.as_str());
             !field.masked
                 && !field.excluded
                 && matches!(kind, Some("int2" | "int4" | "int8" | "uuid" | "text" | "varchar"))
         });
-        (usual && keys && row.plain_columns()).then_some(row)
+        (usual && short && keys && row.plain_columns()).then_some(row)
     }
 
     /// Whether every column is read as it is, or as the text of an enum.
@@ -83,21 +87,15 @@ impl<'a> Row<'a> {
             .collect()
     }
 
-    /// `t."a" AS n0, t."b" AS n1`.
-    pub(super) fn columns(&self, alias: &str, side: &str, fields: &[usize]) -> String {
-        let column = |at: &usize| {
-            let field = self.fields().get(*at)?;
-            Some(format!("{alias}.{} AS {side}{at}", quote(BACKEND, &field.column)))
-        };
-        fields.iter().filter_map(column).collect::<Vec<_>>().join(", ")
+    /// `t."a" AS o0, t."b" AS o1`.
+    pub(super) fn columns(&self, fields: &[usize]) -> String {
+        fields.iter().map(|at| format!("{} AS o{at}", self.value("n", *at))).collect::<Vec<_>>().join(", ")
     }
 
-    /// `t."id" AS audit_k0`.
-    pub(super) fn keys(&self, alias: &str) -> String {
-        let keys = self.fields().iter().filter(|field| field.key).enumerate();
-        keys.map(|(at, field)| format!("{alias}.{} AS audit_k{at}", quote(BACKEND, &field.column)))
-            .collect::<Vec<_>>()
-            .join(", ")
+    /// A column, in what the statement returns: of the row as it is there (`n`), or as it was in `audit_o`.
+    pub(super) fn value(&self, side: &str, at: usize) -> String {
+        let column = self.fields().get(at).map(|field| quote(BACKEND, &field.column)).unwrap_or_default();
+        if side == "o" { format!("audit_o.o{at}") } else { format!("{}.{column}", self.alias) }
     }
 
     /// A value as RECORD_FORMAT has it, for `concat`; `None` if the database can't render it so.
@@ -110,7 +108,7 @@ impl<'a> Row<'a> {
         if field.transformed {
             return None;
         }
-        let value = format!("{side}{at}");
+        let value = self.value(side, at);
         let text = match column.type_name.as_str() {
             "bool" | "int2" | "int4" | "int8" => format!("{value}::text"),
             "float4" | "float8" => format!(
@@ -137,18 +135,19 @@ impl<'a> Row<'a> {
     /// Whether two values are recorded differently.
     fn differs(&self, at: usize) -> Option<String> {
         let column = self.column(self.fields().get(at)?)?;
+        let (o, n) = (self.value("o", at), self.value("n", at));
         Some(match column.type_name.as_str() {
             // Equal, and yet not alike: 0 and -0.
-            "float4" | "float8" => format!("o{at}::text IS DISTINCT FROM n{at}::text"),
+            "float4" | "float8" => format!("{o}::text IS DISTINCT FROM {n}::text"),
             "text" | "varchar" | "bpchar" => {
-                format!("o{at} COLLATE \"C\" IS DISTINCT FROM n{at} COLLATE \"C\"")
+                format!("{o} COLLATE \"C\" IS DISTINCT FROM {n} COLLATE \"C\"")
             }
-            _ => format!("o{at} IS DISTINCT FROM n{at}"),
+            _ => format!("{o} IS DISTINCT FROM {n}"),
         })
     }
 
     /// The changes and changed fields of an entry about a row that begins or ends.
-    pub(super) fn snapshot(&self, word: &str, side: &str) -> Option<Changed> {
+    pub(super) fn snapshot(&self, word: &str) -> Option<Changed> {
         let (mut changes, mut names) = (String::from("concat('{"), Vec::new());
         for (at, field) in self.fields().iter().enumerate().filter(|(_, field)| field.tracked) {
             let comma = if names.is_empty() { "" } else { "}," };
@@ -157,7 +156,7 @@ impl<'a> Row<'a> {
                 changes,
                 "{}', {}, '",
                 literal(&format!("{comma}{name}:{{\"{word}\":")),
-                self.render(at, side)?
+                self.render(at, "n")?
             );
             names.push(field.name.clone());
         }
@@ -200,7 +199,11 @@ impl<'a> Row<'a> {
         }
         let changes = format!("concat('{{', substr(concat({}), 2), '}}')", parts.join(", "));
         let fields = Names::Varying(format!("concat('[', substr(concat({}), 2), ']')", names.join(", ")));
-        let sensitive = if secret.is_empty() { Sensitive::Never } else { Sensitive::If(secret.join(" OR ")) };
+        let sensitive = if secret.is_empty() {
+            Sensitive::Never
+        } else {
+            Sensitive::If(format!("({})", secret.join(" OR ")))
+        };
         Some((Changed { changes, fields, sensitive }, loud.join(" OR ")))
     }
 
@@ -208,126 +211,52 @@ impl<'a> Row<'a> {
         fields.iter().filter_map(|at| self.fields().get(*at)).any(|field| field.tracked && field.sensitive)
     }
 
-    /// The parts that render and write the entries.
-    pub(super) fn entries(&self, text: &mut Text, action: &'static str, changed: &Changed, condition: &str) {
-        let policy = &self.piece.audited.policy;
-        let restricted = policy.classification >= audit_core::Classification::Restricted;
-        let sensitive = if restricted { Sensitive::Always } else { changed.sensitive.clone() };
+    /// The resource's id.
+    pub(super) fn id(&self) -> String {
         let keys: Vec<usize> = (0..self.fields().len())
             .filter(|at| self.fields().get(*at).is_some_and(|field| field.key))
             .collect();
         let part = |at: &usize| {
-            let value = format!("n{at}::text");
+            let value = format!("{}::text", self.value("n", *at));
             if keys.len() == 1 { value } else { format!(r"replace(replace({value}, '\', '\\'), '/', '\/')") }
         };
-        let id = keys.iter().map(part).collect::<Vec<_>>().join(" || '/' || ");
-        let name = policy.name_field.map_or("NULL::text".to_owned(), |at| self.name(at));
-        let fields = match &changed.fields {
-            Names::Fixed(names) => format!("{}::text", text_or_null(audit_core::list_json(names))),
-            Names::Varying(expression) => expression.clone(),
-        };
-        text.push("audit_e AS (SELECT ((");
-        text.added(added::PREFIX).push("::text || to_hex(");
-        text.added(added::FIRST).push("::int8 + row_number() OVER () - 1))::uuid) AS id, ");
-        text.push(&format!(
-            "{id} AS rid, {name} AS rname, {} AS changes, {fields} AS fields, {} AS secret FROM audit_n WHERE {condition} OFFSET 0), ",
-            changed.changes,
-            sensitive.sql(),
-        ));
-        text.push("audit_l AS (INSERT INTO audit_log (id, timestamp, ");
-        text.push(&CONTEXT.join(", "));
-        text.push(", action, module, resource_type, resource_id, resource_name, status, severity, changes, changed_fields, frameworks, classification, is_sensitive, integrity_hash) SELECT id, ");
-        text.added(added::TIMESTAMP).push("::timestamptz");
-        for at in 0..CONTEXT.len() {
-            text.push(", ").added(added::CONTEXT + at).push("::text");
-        }
-        let frameworks = audit_core::list_json(&policy.frameworks);
-        let class = policy.classification.as_str();
-        let severity = if action == action::DELETE {
-            "'medium'".to_owned()
-        } else {
-            sensitive.choose("'medium'", "'low'")
-        };
-        text.push(&format!(
-            ", '{action}', {}, {}, rid, rname, 'success', {severity}, changes, fields, {}, '{class}', secret, sha256(",
-            text_or_null(policy.module.clone()),
-            text_or_null(Some(policy.resource.clone())),
-            text_or_null(frameworks.clone()),
-        ));
-        // The input of `Entry::digest`, in its order.
-        let head = |tag: &str, length: &str| format!("{} || int8send({length}::int8)", bytes(&tagged(tag)));
-        let field = |tag: &str, value: &str| {
-            format!("{} || convert_to({value}, 'UTF8')", head(tag, &format!("octet_length({value})")))
-        };
-        let known = |tag: &str, value: &str| {
-            let mut out = tagged(tag);
-            out.extend((value.len() as u64).to_be_bytes());
-            out.extend(value.as_bytes());
-            out
-        };
-        text.push(&format!("{} || uuid_send(id) || ", head("id", "16")));
-        text.added(added::HEAD).push("::bytea || ");
-        text.push(&field("resource_id", "rid"));
-        if policy.name_field.is_some() {
-            text.push(&format!(" || COALESCE({}, '')", field("resource_name", "rname")));
-        }
-        let severity_bytes = if action == action::DELETE {
-            bytes(&known("severity", "medium"))
-        } else {
-            sensitive.choose(&bytes(&known("severity", "medium")), &bytes(&known("severity", "low")))
-        };
-        text.push(&format!(
-            " || {} || {severity_bytes} || {}",
-            bytes(&known("status", "success")),
-            field("changes", "changes")
-        ));
-        match &changed.fields {
-            Names::Fixed(names) => {
-                if let Some(list) = audit_core::list_json(names) {
-                    text.push(&format!(" || {}", bytes(&known("changed_fields", &list))));
-                }
-            }
-            Names::Varying(_) => _ = text.push(" || ").push(&field("changed_fields", "fields")),
-        }
-        let mut rest = frameworks.map_or_else(Vec::new, |list| known("frameworks", &list));
-        rest.extend(known("classification", class));
-        rest.extend(tagged("is_sensitive"));
-        rest.extend(1_u64.to_be_bytes());
-        text.push(&format!(
-            " || {} || {} || ",
-            bytes(&rest),
-            sensitive.choose("'\\x01'::bytea", "'\\x00'::bytea")
-        ));
-        text.added(added::TAIL).push("::bytea) FROM audit_e) ");
+        keys.iter().map(part).collect::<Vec<_>>().join(" || '/' || ")
     }
 
     /// The name for people.
-    fn name(&self, at: usize) -> String {
+    pub(super) fn name(&self, at: usize) -> Option<String> {
+        let value = self.value("n", at);
         let is_text = self.fields().get(at).is_some_and(|field| self.is_text(field));
         if is_text {
             // An unknown name is recorded as an empty text.
-            return format!("COALESCE(n{at}::text, '')");
+            return Some(format!("COALESCE({value}::text, '')"));
         }
         // As in JSON, without quotes.
-        match self.render(at, "n") {
-            Some(rendered) => {
-                format!("CASE WHEN n{at} IS NULL THEN '' ELSE trim(both '\"' FROM {rendered}) END")
-            }
-            None => "NULL::text".to_owned(),
-        }
+        let rendered = self.render(at, "n")?;
+        Some(format!("CASE WHEN {value} IS NULL THEN '' ELSE trim(both '\"' FROM {rendered}) END"))
     }
 }
 
 /// What changed, as SQL.
 pub(super) struct Changed {
-    changes: String,
-    fields: Names,
-    sensitive: Sensitive,
+    pub(super) changes: String,
+    pub(super) fields: Names,
+    pub(super) sensitive: Sensitive,
 }
 
+/// The names of the fields that changed.
 pub(super) enum Names {
     Fixed(Vec<String>),
     Varying(String),
+}
+
+impl Names {
+    pub(super) fn varying(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Varying(expression) => Some(expression),
+        }
+    }
 }
 
 /// Whether an entry is flagged as sensitive.
@@ -343,38 +272,22 @@ impl Sensitive {
         if always { Self::Always } else { Self::Never }
     }
 
-    fn sql(&self) -> String {
+    /// What the column `secret` is, where it is needed.
+    pub(super) fn condition(&self) -> Option<&str> {
         match self {
-            Self::Always => "TRUE".to_owned(),
-            Self::Never => "FALSE".to_owned(),
-            Self::If(condition) => format!("({condition})"),
+            Self::If(condition) => Some(condition),
+            _ => None,
         }
     }
 
     /// One of two expressions, by the column `secret`.
-    fn choose(&self, yes: &str, no: &str) -> String {
+    pub(super) fn choose(&self, yes: &str, no: &str) -> String {
         match self {
             Self::Always => yes.to_owned(),
             Self::Never => no.to_owned(),
             Self::If(_) => format!("CASE WHEN secret THEN {yes} ELSE {no} END"),
         }
     }
-}
-
-/// A tag as it is hashed.
-fn tagged(tag: &str) -> Vec<u8> {
-    let mut out = (tag.len() as u64).to_be_bytes().to_vec();
-    out.extend(tag.as_bytes());
-    out
-}
-
-fn bytes(bytes: &[u8]) -> String {
-    let mut out = String::from("'\\x");
-    for byte in bytes {
-        _ = write!(out, "{byte:02x}");
-    }
-    out.push_str("'::bytea");
-    out
 }
 
 fn json(name: &str) -> String {
@@ -386,6 +299,6 @@ fn literal(text: &str) -> String {
     text.replace('\'', "''")
 }
 
-fn text_or_null(text: Option<String>) -> String {
-    text.map_or("NULL".to_owned(), |text| format!("'{}'", literal(&text)))
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", literal(text))
 }
