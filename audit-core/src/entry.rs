@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::record::{MAX_TEXT, clean, digest_field, fit, fit_cow, hex_digest, list_json, new_id};
+use crate::record::{
+    MAX_TEXT, clean, digest_field, digest_head, fit, fit_cow, hex_digest, list_json, new_id,
+};
 use crate::{
     Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Severity,
     Status, Value,
@@ -209,6 +211,12 @@ impl Entry {
     /// agent or session id can't fail the operation that it came with), NUL characters, which PostgreSQL has no text
     /// for, become U+FFFD, and the integrity hash is taken.
     pub fn finish(&mut self) {
+        self.fit();
+        self.integrity_hash = Some(self.digest());
+    }
+
+    /// Cuts texts to fit, as [`finish`](Self::finish) does, and leaves the hash to a database that takes it itself.
+    pub fn fit(&mut self) {
         fit_cow(&mut self.action, 64);
         fit_cow(&mut self.actor.kind, 32);
         fit_cow(&mut self.resource.kind, 255);
@@ -233,7 +241,6 @@ impl Entry {
         if let Some(id) = self.resource.id.take() {
             self.resource.id = Some(crate::resource::fit_id(id));
         }
-        self.integrity_hash = Some(self.digest());
     }
 
     /// The changes as JSON, by field.
@@ -249,68 +256,72 @@ impl Entry {
         )
     }
 
-    /// The hash that detects a changed entry: SHA-256 over every field but the hash itself, each preceded by its tag
-    /// and its length in bytes, so that no two different entries have the same input; what is unknown is left out.
+    /// The hash that detects a changed entry: SHA-256 over every field but the hash itself, each as
+    /// `name=length:content` and a line feed, the length in bytes, so that no two different entries have the same input;
+    /// what is unknown is left out.
     ///
     /// It detects damage and careless edits. Whoever can write the table can also write a new hash; against that
     /// stands the signed log over all entries.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        self.each_field(|tag, bytes| digest_field(tag, bytes, |part| hash.update(part)));
+        self.each_field(|name, content| {
+            if let Some(content) = content {
+                hash.update(digest_head(name, content.len()));
+                hash.update(content);
+                hash.update("\n");
+            }
+        });
         hash.finalize().into()
     }
 
-    /// What [`digest`](Self::digest) hashes of the fields between two others, in its order; `None` means the beginning or
-    /// the end. A database that makes entries by itself puts the input together from such pieces.
-    pub fn digest_input(&self, after: Option<&str>, before: Option<&str>) -> Vec<u8> {
-        let mut input = Vec::with_capacity(256);
-        let mut inside = after.is_none();
-        self.each_field(|tag, bytes| {
-            inside &= before != Some(tag);
-            if inside {
-                digest_field(tag, bytes, |part| input.extend_from_slice(part));
+    /// What [`digest`](Self::digest) hashes of the fields before this one. What differs between the entries of one
+    /// statement comes last, so a database that makes entries by itself is given this and adds the rest.
+    pub fn digest_input(&self, before: &str) -> String {
+        let mut input = String::with_capacity(384);
+        let mut inside = true;
+        self.each_field(|name, content| {
+            inside &= before != name;
+            if let Some(content) = content.filter(|_| inside) {
+                input.push_str(&digest_field(name, content));
             }
-            inside |= after == Some(tag);
         });
         input
     }
 
     /// Visits what is hashed, in its order; what is unknown is visited as `None`.
-    fn each_field(&self, mut visit: impl FnMut(&'static str, Option<&[u8]>)) {
-        let id = self.id.as_bytes().as_slice();
-        let timestamp = self.timestamp.timestamp_micros().to_be_bytes();
-        visit("id", Some(id));
-        visit("timestamp", Some(timestamp.as_slice()));
-        let mut text = |tag: &'static str, text: Option<&str>| visit(tag, text.map(str::as_bytes));
-        text("tenant", self.tenant.as_deref());
-        text("actor_type", Some(&self.actor.kind));
-        text("actor_id", self.actor.id.as_deref());
-        text("actor_name", self.actor.name.as_deref());
-        text("actor_email", self.actor.email.as_deref());
-        text("action", Some(&self.action));
-        text("module", self.module.as_deref());
-        text("resource_type", Some(&self.resource.kind));
-        text("resource_id", self.resource.id.as_deref());
-        text("resource_name", self.resource.name.as_deref());
-        text("status", Some(self.status.as_str()));
-        text("severity", Some(self.severity.as_str()));
-        text("changes", self.changes.as_deref());
-        text("changed_fields", list_json(&self.changed_fields).as_deref());
-        text("old_data", self.old_data.as_deref());
-        text("new_data", self.new_data.as_deref());
-        text("frameworks", list_json(&self.frameworks).as_deref());
-        text("classification", Some(self.classification.as_str()));
-        visit("is_sensitive", Some(&[u8::from(self.is_sensitive)]));
-        let mut text = |tag: &'static str, text: Option<&str>| visit(tag, text.map(str::as_bytes));
-        text("ip_address", self.ip_address.as_deref());
-        text("user_agent", self.user_agent.as_deref());
-        text("session_id", self.session_id.as_deref());
-        text("request_id", self.request_id.as_deref());
-        text("request_data", self.request_data.as_deref());
-        text("details", self.details.as_deref());
-        text("reason", self.reason.as_deref());
-        text("metadata", self.metadata.as_deref());
-        text("transaction_id", self.transaction_id.as_deref());
+    ///
+    /// Everything is text without NUL, because PostgreSQL puts this together as such.
+    fn each_field(&self, mut visit: impl FnMut(&'static str, Option<&str>)) {
+        visit("timestamp", Some(&self.timestamp.timestamp_micros().to_string()));
+        visit("tenant", self.tenant.as_deref());
+        visit("actor_type", Some(&self.actor.kind));
+        visit("actor_id", self.actor.id.as_deref());
+        visit("actor_name", self.actor.name.as_deref());
+        visit("actor_email", self.actor.email.as_deref());
+        visit("action", Some(&self.action));
+        visit("module", self.module.as_deref());
+        visit("resource_type", Some(&self.resource.kind));
+        visit("status", Some(self.status.as_str()));
+        visit("frameworks", list_json(&self.frameworks).as_deref());
+        visit("classification", Some(self.classification.as_str()));
+        visit("ip_address", self.ip_address.as_deref());
+        visit("user_agent", self.user_agent.as_deref());
+        visit("session_id", self.session_id.as_deref());
+        visit("request_id", self.request_id.as_deref());
+        visit("request_data", self.request_data.as_deref());
+        visit("details", self.details.as_deref());
+        visit("reason", self.reason.as_deref());
+        visit("metadata", self.metadata.as_deref());
+        visit("transaction_id", self.transaction_id.as_deref());
+        visit("id", Some(self.id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())));
+        visit("resource_id", self.resource.id.as_deref());
+        visit("resource_name", self.resource.name.as_deref());
+        visit("severity", Some(self.severity.as_str()));
+        visit("is_sensitive", Some(if self.is_sensitive { "true" } else { "false" }));
+        visit("changes", self.changes.as_deref());
+        visit("changed_fields", list_json(&self.changed_fields).as_deref());
+        visit("old_data", self.old_data.as_deref());
+        visit("new_data", self.new_data.as_deref());
     }
 }
 

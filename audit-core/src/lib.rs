@@ -37,7 +37,7 @@ pub use error::Error;
 pub use label::LabelSource;
 pub use policy::{Column, EntityOptions, FieldPolicy, ResourcePolicy};
 pub use query_entry::QueryEntry;
-pub use record::{QueryType, Record, Severity, Status, list_json};
+pub use record::{QueryType, Record, Severity, Status, digest_field, list_json};
 pub use resource::{KEY_SEPARATOR, MAX_ID_BYTES, Resource, join_key, split_key};
 pub use sanitize::{MASK, Sanitizer, sanitize_data};
 pub use sink::{MemorySink, Sink};

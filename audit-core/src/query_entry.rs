@@ -156,16 +156,18 @@ impl QueryEntry {
     /// The hash that detects a changed record, made as [`Entry::digest`](crate::Entry::digest) is.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let mut field =
-            |tag: &'static str, bytes: Option<&[u8]>| digest_field(tag, bytes, |part| hash.update(part));
-        field("id", Some(self.id.as_bytes()));
-        field("timestamp", Some(&self.timestamp.timestamp_micros().to_be_bytes()));
-        field("record_count", self.record_count.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
-        field("duration_us", Some(&self.duration_us.to_be_bytes()));
-        field("is_sensitive", Some(&[u8::from(self.is_sensitive)]));
+        let id = self.id.hyphenated().to_string();
+        let timestamp = self.timestamp.timestamp_micros().to_string();
+        let record_count = self.record_count.map(|count| count.to_string());
+        let duration = self.duration_us.to_string();
         let fields = list_json(&self.fields);
         let frameworks = list_json(&self.frameworks);
-        for (tag, text) in [
+        for (name, content) in [
+            ("id", Some(&*id)),
+            ("timestamp", Some(&*timestamp)),
+            ("record_count", record_count.as_deref()),
+            ("duration_us", Some(&*duration)),
+            ("is_sensitive", Some(if self.is_sensitive { "true" } else { "false" })),
             ("tenant", self.tenant.as_deref()),
             ("actor_type", Some(&*self.actor.kind)),
             ("actor_id", self.actor.id.as_deref()),
@@ -188,7 +190,9 @@ impl QueryEntry {
             ("metadata", self.metadata.as_deref()),
             ("transaction_id", self.transaction_id.as_deref()),
         ] {
-            field(tag, text.map(str::as_bytes));
+            if let Some(content) = content {
+                hash.update(digest_field(name, content));
+            }
         }
         hash.finalize().into()
     }

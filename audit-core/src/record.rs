@@ -153,14 +153,13 @@ words! {
     }
 }
 
-/// A field as it is hashed: tag and content, each after its length; nothing if it is unknown.
-pub(crate) fn digest_field(tag: &str, bytes: Option<&[u8]>, mut take: impl FnMut(&[u8])) {
-    if let Some(bytes) = bytes {
-        for part in [tag.as_bytes(), bytes] {
-            take(&(part.len() as u64).to_be_bytes());
-            take(part);
-        }
-    }
+/// A field as [`Entry::digest`] hashes it.
+pub fn digest_field(name: &str, content: &str) -> String {
+    format!("{}{content}\n", digest_head(name, content.len()))
+}
+
+pub(crate) fn digest_head(name: &str, length: usize) -> String {
+    format!("{name}={length}:")
 }
 
 /// Limit of free texts, in characters.

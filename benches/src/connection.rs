@@ -6,6 +6,7 @@ use audit_seaorm::{Audit, AuditConnection, AuditContext};
 use audit_tests::{DbBackend, TestDb, name_of};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema, Statement};
 
+use crate::concurrent;
 use crate::entity::{hooked, plain, triggered};
 use crate::measure::Pairs;
 
@@ -22,7 +23,7 @@ pub(crate) enum Work {
 
 /// Who does it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Side {
+pub(crate) enum Side {
     Plain,
     Audited,
     Trigger,
@@ -73,6 +74,9 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     measure(&t, &db, &sides, &singles, 100, rounds).await;
     if std::env::var_os("SINGLE").is_some() {
         return;
+    }
+    if backend == DbBackend::Postgres {
+        concurrent::run(&t, &audit, rounds).await;
     }
     let bulks = [("insert_many", Work::InsertMany)];
     measure(&t, &db, &sides, &bulks, 1_000, rounds).await;

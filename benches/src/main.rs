@@ -3,6 +3,7 @@
 //! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, and `sqlite`, `postgres`, `mysql`; where none of a sort
 //! is named, all are. `--rounds N`.
 
+mod concurrent;
 mod connection;
 mod diff;
 mod entity;

@@ -42,6 +42,15 @@ impl Types {
         }
     }
 
+    /// Text of so many characters. PostgreSQL has no use for a limit, which costs a call for each column of each row;
+    /// the library cuts what is longer.
+    pub(crate) fn name(&self, name: impl IntoIden, limit: u32) -> ColumnDef {
+        match self.0 {
+            DbBackend::Postgres => ColumnDef::new(name).text().take(),
+            _ => ColumnDef::new(name).string_len(limit).take(),
+        }
+    }
+
     /// Text without limit. JSON too is kept as text: what is hashed is the exact bytes that readers get.
     pub(crate) fn text(&self, name: impl IntoIden) -> ColumnDef {
         match self.0 {

@@ -35,6 +35,9 @@ pub(super) struct TableFacts {
     pub(super) columns: Vec<ColumnFacts>,
     /// The columns of each unique key that has no condition and no expression in it; the primary key is one of them.
     pub(super) unique: Vec<Vec<String>>,
+    /// Those of them by which there is never more than one row (PostgreSQL): neither deferrable, nor of a table with
+    /// children, whose rows have keys of their own.
+    pub(super) row_keys: Vec<Vec<String>>,
     /// Whether triggers of the user's run after a write: their effect is not in what the write returns.
     pub(super) after_triggers: bool,
     /// Whether triggers of the user's run before or after a write, or rules rewrite it.
@@ -244,9 +247,11 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
     const UNIQUE: &str = "\
         SELECT w.name AS wanted, \
           (SELECT string_agg(a.attname::text, chr(31) ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, n) \
-           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.n <= i.indnkeyatts) AS columns \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.n <= i.indnkeyatts) AS columns, \
+          i.indimmediate AND i.indisvalid AND (c.relkind = 'p' OR NOT c.relhassubclass) AS sure \
         FROM unnest($1::text[]) AS w(name) \
         JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(w.name) \
+        JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
         WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
     const KEYS: &str = "\
         SELECT cn.nspname::text AS child_schema, cc.relname::text AS child, pn.nspname::text AS parent_schema, \
@@ -300,7 +305,11 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
     }
     for row in db.query_all_raw(ask(UNIQUE)).await? {
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
-        catalogue.tables.entry(table).or_default().unique.push(texts(&row, "columns")?);
+        let (facts, key) = (catalogue.tables.entry(table).or_default(), texts(&row, "columns")?);
+        if row.try_get("", "sure")? {
+            facts.row_keys.push(key.clone());
+        }
+        facts.unique.push(key);
     }
     for row in db.query_all_raw(ask(RELATIVES)).await? {
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };

@@ -407,3 +407,43 @@ impl Weighter<String, Arc<Planned>> for ByLength {
         sql.len() as u64 + 256
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::time::Instant;
+
+    use super::{DbBackend, Plan, Plans};
+    use crate::Audit;
+
+    /// Prints what looking up a plan takes; docs/BENCHMARKS.md says how to run it.
+    #[test]
+    #[ignore = "a measurement, meaningful in release builds only"]
+    fn a_plan_that_is_known_is_found_within_a_microsecond() {
+        let audit = Audit::builder().build().unwrap();
+        let plans = Plans::new(audit.registry(), DbBackend::Postgres);
+        let texts: Vec<String> = (0..200)
+            .map(|n| {
+                format!(
+                    "UPDATE \"account_{n}\" SET \"owner\" = $1, \"balance\" = $2, \"rating\" = $3 WHERE \"account_{n}\".\"id\" = $4 \
+                     RETURNING \"id\", \"owner\", \"email\", \"city\", \"balance\", \"overdraft\", \"active\", \"rating\", \"opened\""
+                )
+            })
+            .collect();
+        for text in &texts {
+            plans.keep(text, Plan::Pass, Vec::new());
+        }
+        let mut rounds: Vec<u128> = (0..101)
+            .map(|_| {
+                let start = Instant::now();
+                for text in &texts {
+                    assert!(black_box(plans.known(black_box(text))).is_some());
+                }
+                start.elapsed().as_nanos() / 200
+            })
+            .collect();
+        rounds.sort_unstable();
+        eprintln!("a look-up: median {} ns ({} .. {})", rounds[50], rounds[0], rounds[100]);
+        assert!(rounds[50] < 1_000, "{rounds:?}");
+    }
+}

@@ -23,9 +23,12 @@ use crate::db_error::{describe, is_retryable};
 use crate::registry::{Audited, Row};
 use crate::store::to_db_err;
 
+mod entry;
 mod one_trip;
+mod rendering;
+mod suspicion;
 
-use one_trip::OneTrip;
+use one_trip::{OneTrip, Ready};
 
 const BACKEND: DbBackend = DbBackend::Postgres;
 
@@ -49,22 +52,23 @@ pub(super) async fn at_once<C: ConnectionTrait>(
         return Ok(None);
     };
     let usual = audit.sink().is_none() && audit.on_failure(&audited.policy.resource) == FailurePolicy::Block;
-    let fits = |trip: &&OneTrip| usual && audit.records(trip.action) && trip.query.width() <= MOST_VALUES;
+    let fits = |trip: &&OneTrip| usual && audit.records(trip.action) && trip.fits(MOST_VALUES);
     let Some(trip) = rewritten.one_trip.as_ref().filter(fits) else { return Ok(None) };
     let values = request.values();
-    let Some(added) = trip.values(audit, context, transaction, &audited.policy, values) else {
+    let piece = Pieces { step, sql: request.sql(), audited, facts };
+    let Some(Ready { texts, added }) = trip.ready(audit, context, transaction, piece, values) else {
         return Ok(None);
     };
     let failed = |error| store_failure(error, audited, trip.action);
     let (answer, none) = match ask {
         Ask::Execute => {
-            let result = db.execute_raw(trip.execute.with(values, &added)).await.map_err(failed)?;
+            let result = db.execute_raw(texts.execute.with(values, &added)).await.map_err(failed)?;
             let none = result.rows_affected() == 0;
             (Answer::Executed(result), none)
         }
         // All rows, also where one is asked for: a read that stops half-way could stop the write as well.
         Ask::One | Ask::All => {
-            let rows = db.query_all_raw(trip.query.with(values, &added)).await.map_err(failed)?;
+            let rows = db.query_all_raw(texts.query.with(values, &added)).await.map_err(failed)?;
             let none = rows.is_empty();
             (Answer::Rows(rows), none)
         }
@@ -308,7 +312,7 @@ impl Pieces<'_> {
         }
         let items = self.items(insert.returning.as_ref(), &insert.target)?;
         self.finish(&mut text, &items, [false, true], conflicting.is_some());
-        let one_trip = if conflicting.is_none() { OneTrip::insert(self, insert) } else { None };
+        let one_trip = if conflicting.is_none() { OneTrip::of(self) } else { None };
         let change = match &insert.conflict {
             Conflict::Update { assigned, .. } => {
                 Some(Change::Updated(assigned.iter().map(|assignment| assignment.column.clone()).collect()))
@@ -351,7 +355,7 @@ impl Pieces<'_> {
         let items = self.items(update.returning.as_ref(), &update.target)?;
         self.finish(&mut text, &items, [true, true], false);
         Ok(Rewritten {
-            one_trip: OneTrip::update(self, update),
+            one_trip: OneTrip::of(self),
             text,
             old: true,
             new: true,
@@ -379,7 +383,7 @@ impl Pieces<'_> {
         let items = self.items(delete.returning.as_ref(), &delete.target)?;
         self.finish(&mut text, &items, [true, false], false);
         Ok(Rewritten {
-            one_trip: OneTrip::delete(self, delete),
+            one_trip: OneTrip::of(self),
             text,
             old: true,
             new: false,
@@ -389,12 +393,29 @@ impl Pieces<'_> {
         })
     }
 
+    /// The columns by which a row is found in `audit_o` again. Tables that inherit from the entity's have keys of their
+    /// own, which may be those of its rows.
+    fn keys(self, alias: &str) -> Vec<String> {
+        let keys = || self.audited.policy.fields.iter().filter(|field| field.key);
+        let mut columns: Vec<String> =
+            keys().map(|field| format!("{alias}.{}", quote(BACKEND, &field.column))).collect();
+        let sure = |key: &Vec<String>| key.iter().all(|column| keys().any(|field| field.column == *column));
+        if !self.facts.row_keys.iter().any(sure) {
+            columns.push(format!("{alias}.tableoid"));
+        }
+        columns
+    }
+
+    /// They, as `audit_o` has them.
+    fn key_columns(self, alias: &str) -> String {
+        let column = |(at, column)| format!("{column} AS audit_k{at}");
+        self.keys(alias).into_iter().enumerate().map(column).collect::<Vec<_>>().join(", ")
+    }
+
     /// That a row is one of those in `audit_o`.
     fn same_key(self, alias: &str) -> String {
-        let keys = self.audited.policy.fields.iter().filter(|field| field.key).enumerate();
-        keys.map(|(at, field)| format!("{alias}.{} = audit_o.audit_k{at}", quote(BACKEND, &field.column)))
-            .collect::<Vec<_>>()
-            .join(" AND ")
+        let equal = |(at, column)| format!("{column} = audit_o.audit_k{at}");
+        self.keys(alias).into_iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
     /// `FROM` and so on for the rows that a DELETE will delete, with locks.
@@ -414,9 +435,7 @@ impl Pieces<'_> {
     fn old_rows(self, text: &mut Text, update: &Update, alias: &str, assigned: &[String]) {
         text.push("SELECT ");
         self.image(text, alias, OLD);
-        for (at, field) in self.audited.policy.fields.iter().filter(|field| field.key).enumerate() {
-            text.push(&format!(", {alias}.{} AS audit_k{at}", quote(BACKEND, &field.column)));
-        }
+        text.push(", ").push(&self.key_columns(alias));
         self.rows_of_update(text, update, alias, assigned);
     }
 

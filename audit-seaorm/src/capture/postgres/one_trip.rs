@@ -1,47 +1,85 @@
 //! The entries written by the statement that makes the change, rendered by the database.
 //!
-//! Besides the user's statement (`audit_n`) the `WITH` has a part that renders what it returns as entries (`audit_e`)
-//! and one that writes them (`audit_l`): one round trip, one statement, atomic by itself.
+//! Besides the user's statement (`audit_n`) the `WITH` has a part that renders what it returns as entries and writes
+//! them (`audit_l`): one round trip, one statement, atomic by itself.
 //!
 //! What is written is byte for byte what the program would have written; where SQL can't promise that, there is no
 //! `OneTrip`, and the rows travel. Texts in which a secret might stand are for the program's sanitiser: if an old value
 //! looks like one, the statement changes nothing at all, and the other way is taken.
 
-use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use audit_core::{AuditContext, Entry, FieldPolicy, Resource, ResourcePolicy, Value as Rendered, action};
+use audit_core::{AuditContext, Entry, FieldPolicy, Resource, action};
 use sea_orm::Value;
 
-use super::super::catalogue::{ColumnFacts, TableFacts};
-use super::super::sql::{Delete, Insert, Source, Update};
+use super::super::sql::{Delete, Insert, Source, Update, What};
 use super::super::text::{Text, alias, quote, table};
+use super::entry::Entries;
+use super::rendering::Row;
+use super::suspicion::{LONGEST_NAME, is_far, longest_key};
 use super::{BACKEND, Pieces, end_of_body};
 use crate::Audit;
 
 /// A statement that also writes its entries.
 #[derive(Debug)]
 pub(in crate::capture) struct OneTrip {
-    /// For a statement whose rows are wanted, and for one of which only their number is.
-    pub(in crate::capture) query: Text,
-    pub(in crate::capture) execute: Text,
+    /// With every column that a context may fill.
+    full: Arc<Texts>,
+    /// Without those that are NULL, for the contexts that have been met.
+    narrow: Mutex<Vec<(Present, Arc<Texts>)>>,
     /// It may have changed nothing because an old value has to go through the sanitiser.
     pub(in crate::capture) guarded: bool,
     pub(in crate::capture) action: &'static str,
+    /// Longest text that it can take, in bytes.
+    longest: usize,
 }
 
+/// A statement's texts.
+#[derive(Debug)]
+pub(in crate::capture) struct Texts {
+    /// For a statement whose rows are wanted, and for one of which only their number is.
+    pub(in crate::capture) query: Text,
+    pub(in crate::capture) execute: Text,
+    /// Whether it writes one row at most.
+    one: bool,
+}
+
+/// What a statement is sent with: its texts and the values that its entries have in common.
+pub(in crate::capture) struct Ready {
+    pub(in crate::capture) texts: Arc<Texts>,
+    pub(in crate::capture) added: Vec<Value>,
+}
+
+/// How many sorts of contexts have texts of their own: the database prepares each one.
+const MOST_SORTS: usize = 8;
+
 /// What the entries of a statement have in common, by its number among the added values.
-mod added {
-    pub(super) const PREFIX: usize = 0;
-    pub(super) const FIRST: usize = 1;
-    pub(super) const TIMESTAMP: usize = 2;
-    pub(super) const HEAD: usize = 3;
-    pub(super) const TAIL: usize = 4;
+pub(super) mod added {
+    /// The id, of one entry; of several, their ids begin with `PREFIX` and count from `FIRST`.
+    pub(in super::super) const ID: usize = 0;
+    pub(in super::super) const PREFIX: usize = 1;
+    pub(in super::super) const FIRST: usize = 2;
+    pub(in super::super) const TIMESTAMP: usize = 3;
+    /// What is hashed first.
+    pub(in super::super) const HEAD: usize = 4;
     /// Tenant, actor, request: see [`CONTEXT`](super::CONTEXT).
-    pub(super) const CONTEXT: usize = 5;
+    pub(in super::super) const CONTEXT: usize = 5;
+}
+
+/// Which of the columns of [`CONTEXT`] aren't NULL: a bit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Present(u16);
+
+impl Present {
+    const ALL: Self = Self(u16::MAX);
+
+    pub(super) fn has(self, at: usize) -> bool {
+        self.0 >> at & 1 == 1
+    }
 }
 
 /// The columns that come from the context, in the order of their values.
-const CONTEXT: [&str; 13] = [
+pub(super) const CONTEXT: [&str; 13] = [
     "tenant",
     "actor_id",
     "actor_type",
@@ -58,11 +96,111 @@ const CONTEXT: [&str; 13] = [
 ];
 
 impl OneTrip {
-    pub(super) fn insert(piece: Pieces<'_>, insert: &Insert) -> Option<Self> {
+    pub(super) fn of(piece: Pieces<'_>) -> Option<Self> {
+        let (texts, guarded, action) = Texts::of(piece, Present::ALL)?;
+        let keys = || piece.audited.policy.fields.iter().filter(|field| field.key);
+        let is_text = |field: &FieldPolicy| {
+            let column = piece.facts.columns.iter().find(|column| column.name == field.column);
+            column.is_some_and(|column| matches!(column.type_name.as_str(), "text" | "varchar" | "bpchar"))
+        };
+        let longest = if keys().any(is_text) { longest_key(keys().count()) } else { LONGEST_NAME };
+        let narrow = Mutex::default();
+        Some(Self { full: Arc::new(texts), narrow, guarded, action, longest })
+    }
+
+    /// Whether the protocol has room for its values.
+    pub(super) fn fits(&self, most: usize) -> bool {
+        self.full.query.width() <= most
+    }
+
+    /// The texts for a context that fills these columns.
+    fn texts(&self, piece: Pieces<'_>, context: Present) -> Arc<Texts> {
+        let mut narrow = self.narrow.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, texts)) = narrow.iter().find(|(sort, _)| *sort == context) {
+            return Arc::clone(texts);
+        }
+        if narrow.len() >= MOST_SORTS {
+            return Arc::clone(&self.full);
+        }
+        let made = Texts::of(piece, context).map(|(texts, ..)| Arc::new(texts));
+        let texts = made.unwrap_or_else(|| Arc::clone(&self.full));
+        narrow.push((context, Arc::clone(&texts)));
+        texts
+    }
+
+    /// What to send; `None` if a value of the user's has to go through the sanitiser.
+    pub(super) fn ready(
+        &self,
+        audit: &Audit,
+        context: &AuditContext,
+        transaction: &str,
+        piece: Pieces<'_>,
+        users: &[Value],
+    ) -> Option<Ready> {
+        let policy = &piece.audited.policy;
+        let sanitizer = audit.sanitizer();
+        for value in users {
+            if let Value::String(Some(text)) = value
+                && (text.len() > policy.max_value_bytes().min(self.longest)
+                    || matches!(sanitizer.sanitize_text(text), std::borrow::Cow::Owned(_)))
+            {
+                return None;
+            }
+            if is_far(value) {
+                return None;
+            }
+            if let Value::Bytes(Some(bytes)) = value
+                && bytes.len().saturating_mul(2) + 2 > policy.max_value_bytes()
+            {
+                return None;
+            }
+        }
+        let mut entry = audit.entry(self.action, Resource::new(policy.resource.clone()), context);
+        entry.module.clone_from(&policy.module);
+        entry.frameworks.clone_from(&policy.frameworks);
+        entry.classification = policy.classification;
+        entry.transaction_id.get_or_insert_with(|| transaction.to_owned());
+        entry.fit();
+        let (id, timestamp) = (entry.id, entry.timestamp);
+        let heads = [entry.digest_input("id"), entry.digest_input("resource_id")];
+        let context = context_values(entry);
+        let there = context.iter().enumerate().filter(|(_, value)| value.is_some());
+        let texts = self.texts(piece, Present(there.fold(0, |bits, (at, _)| bits | 1 << at)));
+        let [head, head_of_one] = heads;
+        let (high, low) = id.as_u64_pair();
+        let mut added: Vec<Value> = Vec::with_capacity(added::CONTEXT + context.len());
+        added.extend([
+            id.into(),
+            format!("{high:016x}").into(),
+            low.cast_signed().into(),
+            timestamp.into(),
+            if texts.one { head_of_one } else { head }.into(),
+        ]);
+        added.extend(context.into_iter().map(Value::from));
+        Some(Ready { texts, added })
+    }
+}
+
+impl Texts {
+    fn of(piece: Pieces<'_>, context: Present) -> Option<(Self, bool, &'static str)> {
+        match &piece.step.parsed.what {
+            What::Insert(insert) => Self::insert(piece, insert, context),
+            What::Update(update) => Self::update(piece, update, context),
+            What::Delete(delete) => Self::delete(piece, delete, context),
+            _ => None,
+        }
+    }
+
+    fn insert(piece: Pieces<'_>, insert: &Insert, context: Present) -> Option<(Self, bool, &'static str)> {
         if !piece.audited.references.is_empty() {
             return None;
         }
-        let row = Row::new(piece)?;
+        let row = Row::new(piece, &insert.target)?;
+        let one = match &insert.source {
+            Source::Values(rows) => rows.len() == 1,
+            Source::Default => true,
+            Source::Query(_) => false,
+        };
         let shown = row.all().into_iter().filter_map(|at| piece.audited.policy.fields.get(at));
         for field in shown.filter(|field| !field.masked) {
             if row.is_checked(field) && !piece.gives_plain_text(insert, row.column(field)?) {
@@ -70,25 +208,26 @@ impl OneTrip {
             }
         }
         let body = insert.body.start..end_of_body(&insert.body, insert.returning.as_ref());
-        let alias = alias(BACKEND, piece.sql, &insert.target);
+        let changed = row.snapshot("new")?;
+        let entries = Entries { action: action::CREATE, changed: &changed, condition: None, one, context };
         let make = |wanted: bool| {
             let mut text = Text::new(BACKEND);
             piece.with(&mut text, insert.with.as_ref());
             text.push("audit_n AS (").piece(piece.sql, &piece.step.parsed, &body).push(" RETURNING ");
-            text.push(&row.columns(&alias, "n", &row.all()));
+            text.push(&row.returned(&entries));
             let items = piece.items(insert.returning.as_ref(), &insert.target).ok()?;
             let items = if wanted { items } else { Vec::new() };
             piece.returned(&mut text, &items);
             text.push("), ");
-            row.entries(&mut text, action::CREATE, &row.snapshot("new", "n")?, "TRUE");
+            row.entries(&mut text, &entries);
             piece.select(&mut text, &items);
             Some(text)
         };
-        Some(Self { query: make(true)?, execute: make(false)?, guarded: false, action: action::CREATE })
+        Some((Self { query: make(true)?, execute: make(false)?, one }, false, action::CREATE))
     }
 
-    pub(super) fn update(piece: Pieces<'_>, update: &Update) -> Option<Self> {
-        let row = Row::new(piece)?;
+    fn update(piece: Pieces<'_>, update: &Update, context: Present) -> Option<(Self, bool, &'static str)> {
+        let row = Row::new(piece, &update.target)?;
         let assigned = |field: &FieldPolicy| update.assigned.iter().find(|a| a.column == field.column);
         let computed = |field: &FieldPolicy| row.column(field).is_some_and(|column| column.generated);
         let changing: Vec<usize> = piece
@@ -117,74 +256,89 @@ impl OneTrip {
         }
         // What says which row it is stays as it is, and is looked at like old values.
         let identity: Vec<usize> = row.identity().into_iter().filter(|at| !changing.contains(at)).collect();
-        let mut needed = row.identity();
-        needed.extend(&changing);
-        needed.sort_unstable();
-        needed.dedup();
         let alias = alias(BACKEND, piece.sql, &update.target);
         let names: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let mut old = changing.clone();
         old.extend(&identity);
-        let suspects = row.suspicious(&old, "o");
-        let difference = row.difference(&changing)?;
+        let one = update.from.is_none() && piece.names_one_row(update.condition.as_ref(), &alias);
+        let suspects = row.suspicious(&old, &|at| format!("audit_o.o{at}"));
+        let (changed, condition) = row.difference(&changing)?;
+        let condition = Some(condition.as_str());
+        let entries = Entries { action: action::UPDATE, changed: &changed, condition, one, context };
         let make = |wanted: bool| {
             let mut text = Text::new(BACKEND);
             piece.with(&mut text, update.with.as_ref());
-            text.push("audit_o AS (SELECT ").push(&row.keys(&alias));
-            if !old.is_empty() {
-                text.push(", ").push(&row.columns(&alias, "o", &old));
-            }
-            piece.rows_of_update(&mut text, update, &alias, &names);
-            text.push("), ");
-            if let Some(any) = &suspects {
-                text.push("audit_g AS (SELECT FROM audit_o WHERE ").push(any).push("), ");
+            let old_rows = |text: &mut Text| {
+                text.push("(SELECT ").push(&piece.key_columns(&alias));
+                if !old.is_empty() {
+                    text.push(", ").push(&row.columns(&old));
+                }
+                piece.rows_of_update(text, update, &alias, &names);
+                text.push(")");
+            };
+            if !one {
+                text.push("audit_o AS ");
+                old_rows(&mut text);
+                text.push(", ");
+                if let Some(any) = &suspects {
+                    text.push("audit_g AS (SELECT FROM audit_o WHERE ").push(any).push("), ");
+                }
             }
             text.push("audit_n AS (UPDATE ").push(&table(BACKEND, piece.sql, &update.target)).push(" SET ");
             text.piece(piece.sql, &piece.step.parsed, &update.set).push(" FROM ");
             if let Some(from) = &update.from {
                 text.piece(piece.sql, &piece.step.parsed, from).push(", ");
             }
+            if one {
+                old_rows(&mut text);
+                text.push(" AS ");
+            }
             text.push("audit_o WHERE ");
             if let (Some(_), Some(condition)) = (&update.from, &update.condition) {
                 text.push("(").piece(piece.sql, &piece.step.parsed, condition).push(") AND ");
             }
             text.push(&piece.same_key(&alias));
-            if suspects.is_some() {
-                text.push(" AND NOT EXISTS (SELECT FROM audit_g)");
+            match &suspects {
+                Some(any) if one => _ = text.push(" AND (").push(any).push(") IS NOT TRUE"),
+                Some(_) => _ = text.push(" AND NOT EXISTS (SELECT FROM audit_g)"),
+                None => {}
             }
-            text.push(" RETURNING ").push(&row.columns(&alias, "n", &needed));
-            for at in &changing {
-                text.push(&format!(", audit_o.o{at}"));
-            }
+            text.push(" RETURNING ").push(&row.returned(&entries));
             let items = piece.items(update.returning.as_ref(), &update.target).ok()?;
             let items = if wanted { items } else { Vec::new() };
             piece.returned(&mut text, &items);
             text.push("), ");
-            row.entries(&mut text, action::UPDATE, &difference.0, &difference.1);
+            row.entries(&mut text, &entries);
             piece.select(&mut text, &items);
             Some(text)
         };
-        let guarded = suspects.is_some();
-        Some(Self { query: make(true)?, execute: make(false)?, guarded, action: action::UPDATE })
+        Some((Self { query: make(true)?, execute: make(false)?, one }, suspects.is_some(), action::UPDATE))
     }
 
-    pub(super) fn delete(piece: Pieces<'_>, delete: &Delete) -> Option<Self> {
+    fn delete(piece: Pieces<'_>, delete: &Delete, context: Present) -> Option<(Self, bool, &'static str)> {
         if !piece.audited.references.is_empty() {
             return None;
         }
-        let row = Row::new(piece)?;
+        let row = Row::new(piece, &delete.target)?;
         let alias = alias(BACKEND, piece.sql, &delete.target);
-        let suspects = row.suspicious(&row.all(), "o");
-        if suspects.is_some() && !piece.step.parsed.functions.is_empty() {
+        let one = delete.using.is_none() && piece.names_one_row(delete.condition.as_ref(), &alias);
+        let suspects = if one {
+            row.suspicious(&row.all(), &|at| row.value("n", at))
+        } else {
+            row.suspicious(&row.all(), &|at| format!("o{at}"))
+        };
+        if !one && suspects.is_some() && !piece.step.parsed.functions.is_empty() {
             // The condition is evaluated twice, and a function may say something else the second time.
             return None;
         }
+        let changed = row.snapshot("old")?;
+        let entries = Entries { action: action::DELETE, changed: &changed, condition: None, one, context };
         let make = |wanted: bool| {
             let mut text = Text::new(BACKEND);
             piece.with(&mut text, delete.with.as_ref());
-            if let Some(any) = &suspects {
+            if let Some(any) = suspects.as_ref().filter(|_| !one) {
                 text.push("audit_g AS MATERIALIZED (SELECT bool_or(").push(any);
-                text.push(") AS found FROM (SELECT ").push(&row.columns(&alias, "o", &row.all()));
+                text.push(") AS found FROM (SELECT ").push(&row.columns(&row.all()));
                 piece.rows_of_delete(&mut text, delete, &alias);
                 text.push(") AS audit_o), ");
             }
@@ -192,587 +346,68 @@ impl OneTrip {
             if let Some(using) = &delete.using {
                 text.push(" USING ").piece(piece.sql, &piece.step.parsed, using);
             }
-            let guard = "NOT COALESCE((SELECT found FROM audit_g), FALSE)";
-            match (&delete.condition, suspects.is_none()) {
-                (None, true) => {}
-                (None, false) => _ = text.push(" WHERE ").push(guard),
-                (Some(condition), no_guard) => {
-                    text.push(" WHERE (").piece(piece.sql, &piece.step.parsed, condition).push(")");
-                    if !no_guard {
-                        text.push(" AND ").push(guard);
-                    }
-                }
+            let guard = suspects.as_ref().map(|any| match one {
+                true => format!("({any}) IS NOT TRUE"),
+                false => "NOT COALESCE((SELECT found FROM audit_g), FALSE)".to_owned(),
+            });
+            if let Some(condition) = &delete.condition {
+                text.push(" WHERE (").piece(piece.sql, &piece.step.parsed, condition).push(")");
             }
-            text.push(" RETURNING ").push(&row.columns(&alias, "n", &row.all()));
+            if let Some(guard) = guard {
+                text.push(if delete.condition.is_some() { " AND " } else { " WHERE " }).push(&guard);
+            }
+            text.push(" RETURNING ").push(&row.returned(&entries));
             let items = piece.items(delete.returning.as_ref(), &delete.target).ok()?;
             let items = if wanted { items } else { Vec::new() };
             piece.returned(&mut text, &items);
             text.push("), ");
-            row.entries(&mut text, action::DELETE, &row.snapshot("old", "n")?, "TRUE");
+            row.entries(&mut text, &entries);
             piece.select(&mut text, &items);
             Some(text)
         };
-        let guarded = suspects.is_some();
-        Some(Self { query: make(true)?, execute: make(false)?, guarded, action: action::DELETE })
-    }
-
-    /// The values that the entries have in common; `None` if a value of the user's has to go through the sanitiser.
-    pub(super) fn values(
-        &self,
-        audit: &Audit,
-        context: &AuditContext,
-        transaction: &str,
-        policy: &ResourcePolicy,
-        users: &[Value],
-    ) -> Option<Vec<Value>> {
-        let sanitizer = audit.sanitizer();
-        for value in users {
-            if let Value::String(Some(text)) = value
-                && (text.len() > policy.max_value_bytes().min(LONGEST_NAME)
-                    || matches!(sanitizer.sanitize_text(text), std::borrow::Cow::Owned(_)))
-            {
-                return None;
-            }
-            if is_far(value) {
-                return None;
-            }
-            if let Value::Bytes(Some(bytes)) = value
-                && bytes.len().saturating_mul(2) + 2 > policy.max_value_bytes()
-            {
-                return None;
-            }
-        }
-        let mut entry = audit.entry(self.action, Resource::new(policy.resource.clone()), context);
-        entry.module.clone_from(&policy.module);
-        entry.transaction_id.get_or_insert_with(|| transaction.to_owned());
-        entry.finish();
-        Some(common(&entry))
+        Some((Self { query: make(true)?, execute: make(false)?, one }, suspects.is_some(), action::DELETE))
     }
 }
 
-/// Names for people are cut to this many characters; a text that is longer is for the program.
-const LONGEST_NAME: usize = 16_384;
-
-/// Whether a time lies outside of the years that all write alike.
-fn is_far(value: &Value) -> bool {
-    use chrono::Datelike;
-    let year = match value {
-        Value::ChronoDate(Some(date)) => date.year(),
-        Value::ChronoDateTime(Some(time)) => time.year(),
-        Value::ChronoDateTimeUtc(Some(time)) => time.year(),
-        Value::ChronoDateTimeLocal(Some(time)) => time.year(),
-        Value::ChronoDateTimeWithTimeZone(Some(time)) => time.year(),
-        _ => return false,
-    };
-    // A day's margin for offsets.
-    !(2..9_999).contains(&year)
-}
-
-fn common(entry: &Entry) -> Vec<Value> {
-    let (high, low) = entry.id.as_u64_pair();
-    let mut values: Vec<Value> = vec![
-        format!("{high:016x}").into(),
-        low.cast_signed().into(),
-        Value::from(entry.timestamp),
-        entry.digest_input(Some("id"), Some("resource_id")).into(),
-        entry.digest_input(Some("is_sensitive"), None).into(),
-    ];
-    let context = [
-        entry.tenant.clone(),
-        entry.actor.id.clone(),
-        Some(entry.actor.kind.to_string()),
-        entry.actor.name.clone(),
-        entry.actor.email.clone(),
-        entry.ip_address.clone(),
-        entry.user_agent.clone(),
-        entry.session_id.clone(),
-        entry.request_id.clone(),
-        entry.request_data.clone(),
-        entry.reason.clone(),
-        entry.metadata.clone(),
-        entry.transaction_id.clone(),
-    ];
-    values.extend(context.into_iter().map(Value::from));
-    values
-}
-
-/// How a table's rows look in SQL.
-struct Row<'a> {
-    piece: Pieces<'a>,
-}
-
-impl<'a> Row<'a> {
-    /// `None` if the rows, or entries about them, can't be rendered by the database.
-    fn new(piece: Pieces<'a>) -> Option<Self> {
-        let policy = &piece.audited.policy;
-        let row = Self { piece };
-        let usual = !policy.snapshot && !piece.facts.triggers;
-        let keys = policy.fields.iter().filter(|field| field.key).all(|field| {
-            let kind = row.column(field).map(|column| column.type_name.as_str());
-            !field.masked
-                && !field.excluded
-                && matches!(kind, Some("int2" | "int4" | "int8" | "uuid" | "text" | "varchar"))
-        });
-        (usual && keys && piece.plain_columns()).then_some(row)
-    }
-
-    fn facts(&self) -> &TableFacts {
-        self.piece.facts
-    }
-
-    fn column(&self, field: &FieldPolicy) -> Option<&ColumnFacts> {
-        self.facts().columns.iter().find(|column| column.name == field.column)
-    }
-
-    fn fields(&self) -> &[FieldPolicy] {
-        &self.piece.audited.policy.fields
-    }
-
-    /// Whether a value of the column may be one that only the program can render.
-    fn is_checked(&self, field: &FieldPolicy) -> bool {
-        self.is_text(field)
-            || self.column(field).is_some_and(|column| {
-                matches!(column.type_name.as_str(), "bytea" | "date" | "timestamp" | "timestamptz")
-            })
-    }
-
-    /// Whether a secret may stand in the column.
-    fn is_text(&self, field: &FieldPolicy) -> bool {
-        self.column(field)
-            .is_some_and(|column| matches!(column.type_name.as_str(), "text" | "varchar" | "bpchar"))
-    }
-
-    /// The fields of an entry about a whole row.
-    fn all(&self) -> Vec<usize> {
-        let identity = self.identity();
-        (0..self.fields().len())
-            .filter(|at| identity.contains(at) || self.fields().get(*at).is_some_and(|field| field.tracked))
-            .collect()
-    }
-
-    /// The fields that say which row it is.
-    fn identity(&self) -> Vec<usize> {
-        let name = self.piece.audited.policy.name_field;
-        (0..self.fields().len())
-            .filter(|at| Some(*at) == name || self.fields().get(*at).is_some_and(|field| field.key))
-            .collect()
-    }
-
-    /// `t."a" AS n0, t."b" AS n1`.
-    fn columns(&self, alias: &str, side: &str, fields: &[usize]) -> String {
-        let column = |at: &usize| {
-            let field = self.fields().get(*at)?;
-            Some(format!("{alias}.{} AS {side}{at}", quote(BACKEND, &field.column)))
-        };
-        fields.iter().filter_map(column).collect::<Vec<_>>().join(", ")
-    }
-
-    /// `t."id" AS audit_k0`.
-    fn keys(&self, alias: &str) -> String {
-        let keys = self.fields().iter().filter(|field| field.key).enumerate();
-        keys.map(|(at, field)| format!("{alias}.{} AS audit_k{at}", quote(BACKEND, &field.column)))
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
-
-    /// The condition under which one of these values is for the program: a secret may be in it, it is too long, or the
-    /// program may write it differently. `None` if that can't be.
-    fn suspicious(&self, fields: &[usize], side: &str) -> Option<String> {
-        let cap = self.piece.audited.policy.max_value_bytes();
-        let (mut texts, mut conditions) = (Vec::new(), Vec::new());
-        for at in fields {
-            let Some(field) = self.fields().get(*at) else { continue };
-            let Some(column) = self.column(field).filter(|_| !field.masked) else { continue };
-            let value = format!("{side}{at}");
-            match column.type_name.as_str() {
-                "text" | "varchar" | "bpchar" => texts.push(value),
-                "bytea" => conditions.push(format!("octet_length({value}) > {}", cap.saturating_sub(2) / 2)),
-                "date" | "timestamp" | "timestamptz" => {
-                    conditions.push(format!("{value} < '0001-01-01' OR {value} >= '10000-01-01'"));
-                }
-                _ => {}
-            }
-        }
-        if !texts.is_empty() {
-            // All texts of a row are looked at together; a match that goes over the border of two is one too many, and
-            // no harm. Only the digits are counted apart again, or ordinary rows would have too many.
-            let all = match texts.as_slice() {
-                [one] => one.clone(),
-                several => format!("concat_ws(E'\\n', {})", several.join(", ")),
-            };
-            let digits = |text: &str| {
-                format!("length({text}) - length(translate({text}, '0123456789', '')) >= {CARD_DIGITS}")
-            };
-            let each = texts.iter().map(|text| digits(text)).collect::<Vec<_>>().join(" OR ");
-            let longest = cap.min(LONGEST_NAME);
-            let digits = if texts.len() > 1 { format!("({} AND ({each}))", digits(&all)) } else { each };
-            conditions.push(format!("{all} ~ '{SECRETS}' OR {digits} OR octet_length({all}) > {longest}"));
-        }
-        (!conditions.is_empty()).then(|| conditions.join(" OR "))
-    }
-
-    /// A value as RECORD_FORMAT has it, for `concat`; `None` if the database can't render it so.
-    fn render(&self, at: usize, side: &str) -> Option<String> {
-        let field = self.fields().get(at)?;
-        let column = self.column(field)?;
-        if field.masked {
-            return Some("'\"***\"'".to_owned());
-        }
-        if field.transformed {
-            return None;
-        }
-        let value = format!("{side}{at}");
-        let text = match column.type_name.as_str() {
-            "bool" | "int2" | "int4" | "int8" => format!("{value}::text"),
-            "float4" | "float8" => format!(
-                "CASE WHEN {value} IN ('NaN', 'Infinity', '-Infinity') THEN '\"' || {value}::text || '\"' ELSE {value}::text END"
-            ),
-            "numeric"
-                if column.scale.is_some()
-                    && column.scale == field.scale.and_then(|s| i32::try_from(s).ok()) =>
-            {
-                format!("'\"' || {value}::text || '\"'")
-            }
-            "text" | "varchar" | "bpchar" | "date" | "timestamp" | "time" => {
-                format!("to_json({value})::text")
-            }
-            _ if column.enumerated => format!("to_json({value}::text)::text"),
-            "timestamptz" => format!("rtrim(to_json({value} AT TIME ZONE 'UTC')::text, '\"') || 'Z\"'"),
-            "uuid" => format!("'\"' || {value}::text || '\"'"),
-            "bytea" => format!("'\"0x' || encode({value}, 'hex') || '\"'"),
-            _ => return None,
-        };
-        Some(if column.required { text } else { format!("COALESCE({text}, 'null')") })
-    }
-
-    /// Whether two values are recorded differently.
-    fn differs(&self, at: usize) -> Option<String> {
-        let column = self.column(self.fields().get(at)?)?;
-        Some(match column.type_name.as_str() {
-            // Equal, and yet not alike: 0 and -0.
-            "float4" | "float8" => format!("o{at}::text IS DISTINCT FROM n{at}::text"),
-            "text" | "varchar" | "bpchar" => {
-                format!("o{at} COLLATE \"C\" IS DISTINCT FROM n{at} COLLATE \"C\"")
-            }
-            _ => format!("o{at} IS DISTINCT FROM n{at}"),
-        })
-    }
-
-    /// The changes and changed fields of an entry about a row that begins or ends.
-    fn snapshot(&self, word: &str, side: &str) -> Option<Changed> {
-        let (mut changes, mut names) = (String::from("concat('{"), Vec::new());
-        for (at, field) in self.fields().iter().enumerate().filter(|(_, field)| field.tracked) {
-            let comma = if names.is_empty() { "" } else { "}," };
-            let name = json(&field.name);
-            _ = write!(
-                changes,
-                "{}', {}, '",
-                literal(&format!("{comma}{name}:{{\"{word}\":")),
-                self.render(at, side)?
-            );
-            names.push(field.name.clone());
-        }
-        changes.push_str(if names.is_empty() { "}')" } else { "}}')" });
-        Some(Changed {
-            changes,
-            fields: Names::Fixed(names),
-            sensitive: Sensitive::of(self.sensitive(self.all())),
-        })
-    }
-
-    /// The changes of an UPDATE, and the condition under which there are any.
-    fn difference(&self, changing: &[usize]) -> Option<(Changed, String)> {
-        let (mut parts, mut names, mut loud, mut secret) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for at in changing {
-            let field = self.fields().get(*at)?;
-            let (differs, name) = (self.differs(*at)?, literal(&json(&field.name)));
-            let (old, new) = (self.render(*at, "o")?, self.render(*at, "n")?);
-            parts.push(format!(
-                "CASE WHEN {differs} THEN concat(',{name}:{{\"old\":', {old}, ',\"new\":', {new}, '}}') END"
-            ));
-            names.push(format!("CASE WHEN {differs} THEN ',{name}' END"));
-            if !field.silent {
-                loud.push(differs.clone());
-            }
-            if field.sensitive {
-                secret.push(differs);
-            }
-        }
-        if loud.is_empty() {
-            // Nothing that is set can make an entry.
-            return Some((
-                Changed {
-                    changes: "'{}'".into(),
-                    fields: Names::Fixed(Vec::new()),
-                    sensitive: Sensitive::Never,
-                },
-                "FALSE".into(),
-            ));
-        }
-        let changes = format!("concat('{{', substr(concat({}), 2), '}}')", parts.join(", "));
-        let fields = Names::Varying(format!("concat('[', substr(concat({}), 2), ']')", names.join(", ")));
-        let sensitive = if secret.is_empty() { Sensitive::Never } else { Sensitive::If(secret.join(" OR ")) };
-        Some((Changed { changes, fields, sensitive }, loud.join(" OR ")))
-    }
-
-    fn sensitive(&self, fields: Vec<usize>) -> bool {
-        fields.iter().filter_map(|at| self.fields().get(*at)).any(|field| field.tracked && field.sensitive)
-    }
-
-    /// The parts that render and write the entries.
-    fn entries(&self, text: &mut Text, action: &'static str, changed: &Changed, condition: &str) {
-        let policy = &self.piece.audited.policy;
-        let restricted = policy.classification >= audit_core::Classification::Restricted;
-        let sensitive = if restricted { Sensitive::Always } else { changed.sensitive.clone() };
-        let keys: Vec<usize> = (0..self.fields().len())
-            .filter(|at| self.fields().get(*at).is_some_and(|field| field.key))
-            .collect();
-        let part = |at: &usize| {
-            let value = format!("n{at}::text");
-            if keys.len() == 1 { value } else { format!(r"replace(replace({value}, '\', '\\'), '/', '\/')") }
-        };
-        let id = keys.iter().map(part).collect::<Vec<_>>().join(" || '/' || ");
-        let name = policy.name_field.map_or("NULL::text".to_owned(), |at| self.name(at));
-        let fields = match &changed.fields {
-            Names::Fixed(names) => format!("{}::text", text_or_null(audit_core::list_json(names))),
-            Names::Varying(expression) => expression.clone(),
-        };
-        text.push("audit_e AS (SELECT ((");
-        text.added(added::PREFIX).push("::text || to_hex(");
-        text.added(added::FIRST).push("::int8 + row_number() OVER () - 1))::uuid) AS id, ");
-        text.push(&format!(
-            "{id} AS rid, {name} AS rname, {} AS changes, {fields} AS fields, {} AS secret FROM audit_n WHERE {condition} OFFSET 0), ",
-            changed.changes,
-            sensitive.sql(),
-        ));
-        text.push("audit_l AS (INSERT INTO audit_log (id, timestamp, ");
-        text.push(&CONTEXT.join(", "));
-        text.push(", action, module, resource_type, resource_id, resource_name, status, severity, changes, changed_fields, frameworks, classification, is_sensitive, integrity_hash) SELECT id, ");
-        text.added(added::TIMESTAMP).push("::timestamptz");
-        for at in 0..CONTEXT.len() {
-            text.push(", ").added(added::CONTEXT + at).push("::text");
-        }
-        let frameworks = audit_core::list_json(&policy.frameworks);
-        let class = policy.classification.as_str();
-        let severity = if action == action::DELETE {
-            "'medium'".to_owned()
-        } else {
-            sensitive.choose("'medium'", "'low'")
-        };
-        text.push(&format!(
-            ", '{action}', {}, {}, rid, rname, 'success', {severity}, changes, fields, {}, '{class}', secret, sha256(",
-            text_or_null(policy.module.clone()),
-            text_or_null(Some(policy.resource.clone())),
-            text_or_null(frameworks.clone()),
-        ));
-        // The input of `Entry::digest`, in its order.
-        let head = |tag: &str, length: &str| format!("{} || int8send({length}::int8)", bytes(&tagged(tag)));
-        let field = |tag: &str, value: &str| {
-            format!("{} || convert_to({value}, 'UTF8')", head(tag, &format!("octet_length({value})")))
-        };
-        let known = |tag: &str, value: &str| {
-            let mut out = tagged(tag);
-            out.extend((value.len() as u64).to_be_bytes());
-            out.extend(value.as_bytes());
-            out
-        };
-        text.push(&format!("{} || uuid_send(id) || ", head("id", "16")));
-        text.added(added::HEAD).push("::bytea || ");
-        text.push(&field("resource_id", "rid"));
-        if policy.name_field.is_some() {
-            text.push(&format!(" || COALESCE({}, '')", field("resource_name", "rname")));
-        }
-        let severity_bytes = if action == action::DELETE {
-            bytes(&known("severity", "medium"))
-        } else {
-            sensitive.choose(&bytes(&known("severity", "medium")), &bytes(&known("severity", "low")))
-        };
-        text.push(&format!(
-            " || {} || {severity_bytes} || {}",
-            bytes(&known("status", "success")),
-            field("changes", "changes")
-        ));
-        match &changed.fields {
-            Names::Fixed(names) => {
-                if let Some(list) = audit_core::list_json(names) {
-                    text.push(&format!(" || {}", bytes(&known("changed_fields", &list))));
-                }
-            }
-            Names::Varying(_) => _ = text.push(" || ").push(&field("changed_fields", "fields")),
-        }
-        let mut rest = frameworks.map_or_else(Vec::new, |list| known("frameworks", &list));
-        rest.extend(known("classification", class));
-        rest.extend(tagged("is_sensitive"));
-        rest.extend(1_u64.to_be_bytes());
-        text.push(&format!(
-            " || {} || {} || ",
-            bytes(&rest),
-            sensitive.choose("'\\x01'::bytea", "'\\x00'::bytea")
-        ));
-        text.added(added::TAIL).push("::bytea) FROM audit_e) ");
-    }
-
-    /// The name for people.
-    fn name(&self, at: usize) -> String {
-        let is_text = self.fields().get(at).is_some_and(|field| self.is_text(field));
-        if is_text {
-            // An unknown name is recorded as an empty text.
-            return format!("COALESCE(n{at}::text, '')");
-        }
-        // As in JSON, without quotes.
-        match self.render(at, "n") {
-            Some(rendered) => {
-                format!("CASE WHEN n{at} IS NULL THEN '' ELSE trim(both '\"' FROM {rendered}) END")
-            }
-            None => "NULL::text".to_owned(),
-        }
-    }
-}
-
-/// What stands in every text in which the sanitiser finds something by its look, besides the digits of cards.
-const SECRETS: &str =
-    "=|://.*@|eyJ|BEGIN |[Bb][Ee][Aa][Rr][Ee][Rr][[:blank:]]|[Bb][Aa][Ss][Ii][Cc][[:blank:]]";
-
-/// Digits of the shortest card number.
-const CARD_DIGITS: usize = 13;
-
-/// What changed, as SQL.
-struct Changed {
-    changes: String,
-    fields: Names,
-    sensitive: Sensitive,
-}
-
-enum Names {
-    Fixed(Vec<String>),
-    Varying(String),
-}
-
-/// Whether an entry is flagged as sensitive.
-#[derive(Clone)]
-enum Sensitive {
-    Always,
-    Never,
-    If(String),
-}
-
-impl Sensitive {
-    fn of(always: bool) -> Self {
-        if always { Self::Always } else { Self::Never }
-    }
-
-    fn sql(&self) -> String {
-        match self {
-            Self::Always => "TRUE".to_owned(),
-            Self::Never => "FALSE".to_owned(),
-            Self::If(condition) => format!("({condition})"),
-        }
-    }
-
-    /// One of two expressions, by the column `secret`.
-    fn choose(&self, yes: &str, no: &str) -> String {
-        match self {
-            Self::Always => yes.to_owned(),
-            Self::Never => no.to_owned(),
-            Self::If(_) => format!("CASE WHEN secret THEN {yes} ELSE {no} END"),
-        }
-    }
-}
-
-/// A tag as it is hashed.
-fn tagged(tag: &str) -> Vec<u8> {
-    let mut out = (tag.len() as u64).to_be_bytes().to_vec();
-    out.extend(tag.as_bytes());
-    out
-}
-
-fn bytes(bytes: &[u8]) -> String {
-    let mut out = String::from("'\\x");
-    for byte in bytes {
-        _ = write!(out, "{byte:02x}");
-    }
-    out.push_str("'::bytea");
-    out
-}
-
-fn json(name: &str) -> String {
-    Rendered::Text(name.to_owned()).to_json()
-}
-
-/// The inside of a string literal.
-fn literal(text: &str) -> String {
-    text.replace('\'', "''")
-}
-
-fn text_or_null(text: Option<String>) -> String {
-    text.map_or("NULL".to_owned(), |text| format!("'{}'", literal(&text)))
+/// The values of [`CONTEXT`].
+fn context_values(entry: Entry) -> [Option<String>; CONTEXT.len()] {
+    [
+        entry.tenant,
+        entry.actor.id,
+        Some(entry.actor.kind.into_owned()),
+        entry.actor.name,
+        entry.actor.email,
+        entry.ip_address,
+        entry.user_agent,
+        entry.session_id,
+        entry.request_id,
+        entry.request_data,
+        entry.reason,
+        entry.metadata,
+        entry.transaction_id,
+    ]
 }
 
 impl Pieces<'_> {
-    /// Whether every column is read as it is, or as the text of an enum.
-    fn plain_columns(self) -> bool {
-        use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
-        let source = |column: &str| Expr::col(Alias::new(column));
-        self.audited.select(&source).into_iter().all(|(column, expr)| {
-            let read = Query::select().expr(expr).to_string(PostgresQueryBuilder);
-            let name = quote(BACKEND, &column);
-            let facts = self.facts.columns.iter().find(|facts| facts.name == column);
-            let enumerated = facts.is_some_and(|facts| facts.enumerated);
-            read == format!("SELECT {name}")
-                || (enumerated
-                    && read.to_lowercase() == format!("select cast({} as \"text\")", name.to_lowercase()))
-                || (enumerated
-                    && read.to_lowercase() == format!("select cast({} as text)", name.to_lowercase()))
-        })
-    }
-
-    /// Whether an expression is nothing but a value of the user's, which is looked at before it is sent.
-    fn is_plain(self, range: &std::ops::Range<usize>, text_column: bool) -> bool {
-        let text = self.sql.get(range.clone()).unwrap_or_default().trim();
-        let param = text.strip_prefix('$').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-        // A literal in which nothing can be hidden: one word, too few digits for a card.
-        let word = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).is_some_and(|inside| {
-            inside.len() <= 64
-                && inside.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-                && inside.bytes().filter(u8::is_ascii_digit).count() < CARD_DIGITS
-        });
-        param || (word && text_column) || text.eq_ignore_ascii_case("null")
-    }
-
-    /// Whether an INSERT gives a text column only values that have been looked at.
-    fn gives_plain_text(self, insert: &Insert, column: &ColumnFacts) -> bool {
-        let position = match &insert.columns {
-            Some(names) => names.iter().position(|name| *name == column.name),
-            None => self.facts.columns.iter().position(|facts| facts.name == column.name),
-        };
-        if column.generated {
-            return false;
+    /// Whether a condition names one row by a key, and says nothing else.
+    fn names_one_row(self, condition: Option<&std::ops::Range<usize>>, alias: &str) -> bool {
+        let text = condition.and_then(|range| self.sql.get(range.clone())).unwrap_or_default();
+        let mut columns = Vec::new();
+        for part in text.split(" AND ") {
+            // Anything that isn't quite `table.column = $1` is left to the general form.
+            let Some((column, value)) = part.split_once(" = ") else { return false };
+            let column = column.trim();
+            let column = column.strip_prefix(alias).and_then(|c| c.strip_prefix('.')).unwrap_or(column);
+            let name = column.trim_matches('"');
+            let number = value.trim().strip_prefix('$').unwrap_or_default();
+            if column != quote(BACKEND, name)
+                || number.is_empty()
+                || !number.bytes().all(|b| b.is_ascii_digit())
+            {
+                return false;
+            }
+            columns.push(name);
         }
-        let text_column = matches!(column.type_name.as_str(), "text" | "varchar" | "bpchar");
-        let harmless = column.default.as_deref().is_none_or(is_plain_default);
-        match (&insert.source, position) {
-            (_, None) | (Source::Default, _) => harmless,
-            (Source::Query(_), Some(_)) => false,
-            (Source::Values(rows), Some(position)) => rows.iter().all(|row| {
-                row.get(position).is_some_and(|range| {
-                    let text = self.sql.get(range.clone()).unwrap_or_default();
-                    self.is_plain(range, text_column)
-                        || (harmless && text.trim().eq_ignore_ascii_case("default"))
-                })
-            }),
-        }
+        self.facts.row_keys.iter().any(|key| key.iter().all(|column| columns.contains(&column.as_str())))
     }
-}
-
-/// Whether a default is a short constant in which nothing can be hidden: `'new'::character varying`.
-fn is_plain_default(expression: &str) -> bool {
-    let mut parts = expression.split('\'');
-    let (before, value, after) = (parts.next(), parts.next(), parts.next());
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.');
-    before == Some("")
-        && value.is_some_and(|value| value.len() <= 12 && value.chars().all(plain))
-        && after.is_some_and(|after| {
-            after.starts_with("::") && after.chars().all(|c| plain(c) || matches!(c, ':' | '(' | ')'))
-        })
-        && parts.next().is_none()
 }

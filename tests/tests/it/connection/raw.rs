@@ -307,3 +307,60 @@ db_test!(c5_a_write_with_returning_may_be_executed, async |t| {
         }
     }
 });
+
+db_test!(i6_a_key_too_long_for_an_id_is_recorded_by_its_digest, on(sqlite, postgres), async |t| {
+    set_up_shelves(t).await;
+    let backend = t.db.get_database_backend();
+    if backend == DbBackend::Postgres {
+        t.execute("ALTER TABLE shelf ALTER COLUMN room TYPE text").await.unwrap();
+    }
+    let db = connect(t);
+    let numbered = |sql: &str| match backend {
+        DbBackend::Postgres => sql.to_owned(),
+        _ => sql.replace("$1", "?").replace("$2", "?"),
+    };
+    // Short enough by itself, too long as a part of an id.
+    let room = "r/".repeat(400);
+    let of_room = |sql: &str, number: i32| {
+        Statement::from_sql_and_values(backend, numbered(sql), [room.clone().into(), number.into()])
+    };
+    t.db.execute_raw(of_room("INSERT INTO shelf (room, number, label) VALUES ($1, $2, 'x')", 4))
+        .await
+        .unwrap();
+    for (sql, number) in [
+        ("INSERT INTO shelf (room, number, label) VALUES ($1, $2, 'x')", 5),
+        (r#"UPDATE shelf SET label = 'y' WHERE "room" = $1 AND "number" = $2"#, 5),
+        (r#"DELETE FROM shelf WHERE "room" = $1 AND "number" = $2"#, 5),
+    ] {
+        db.execute_raw(of_room(sql, number)).await.unwrap();
+    }
+    // The database alone knows the key.
+    db.execute_unprepared("UPDATE shelf SET label = 'y' WHERE number = 4").await.unwrap();
+    db.execute_unprepared("DELETE FROM shelf WHERE number = 4").await.unwrap();
+    let all = entries(t).await;
+    let ids: Vec<String> = all.iter().filter_map(|entry| entry.resource_id.clone()).collect();
+    assert_eq!(ids.len(), 5);
+    assert!(ids.iter().all(|id| id.starts_with("sha256:")), "{ids:?}");
+    assert_eq!((&ids[0], &ids[3]), (&ids[2], &ids[4]));
+    assert!(all.iter().all(|entry| entry.hash_matches() == Some(true)));
+});
+
+// A key is unique within a table, and not among those that inherit from it.
+db_test!(c5_each_row_that_a_key_names_is_recorded, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    t.execute("CREATE TABLE glass_shelf () INHERITS (shelf)").await.unwrap();
+    t.execute("INSERT INTO glass_shelf (room, number, label) VALUES ('a', 1, 'glass')").await.unwrap();
+    let db = connect(t);
+    for sql in [
+        r#"UPDATE "shelf" SET "label" = 'x' WHERE "shelf"."room" = $1 AND "shelf"."number" = $2"#,
+        r#"DELETE FROM "shelf" WHERE "shelf"."room" = $1 AND "shelf"."number" = $2"#,
+    ] {
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, ["a".into(), 1.into()]);
+        assert_eq!(db.execute_raw(statement).await.unwrap().rows_affected(), 2);
+    }
+    let all = entries(t).await;
+    let mut olds: Vec<String> =
+        all[..2].iter().map(|entry| changes(entry)["label"]["old"].to_string()).collect();
+    olds.sort();
+    assert_eq!((all.len(), olds), (4, vec!["\"glass\"".to_owned(), "\"one\"".to_owned()]));
+});
