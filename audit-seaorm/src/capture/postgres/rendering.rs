@@ -98,7 +98,8 @@ impl<'a> Row<'a> {
         if side == "o" { format!("audit_o.o{at}") } else { format!("{}.{column}", self.alias) }
     }
 
-    /// A value as RECORD_FORMAT has it, for `concat`; `None` if the database can't render it so.
+    /// A value as RECORD_FORMAT has it, as arguments of `concat`, which writes whatever they are; `None` if the database
+    /// can't render it so. As few functions and casts as possible: see [`entries`](Self::entries).
     fn render(&self, at: usize, side: &str) -> Option<String> {
         let field = self.fields().get(at)?;
         let column = self.column(field)?;
@@ -109,27 +110,35 @@ impl<'a> Row<'a> {
             return None;
         }
         let value = self.value(side, at);
-        let text = match column.type_name.as_str() {
-            "bool" | "int2" | "int4" | "int8" => format!("{value}::text"),
-            "float4" | "float8" => format!(
-                "CASE WHEN {value} IN ('NaN', 'Infinity', '-Infinity') THEN '\"' || {value}::text || '\"' ELSE {value}::text END"
-            ),
+        let quoted = |value: &str| format!("'\"', {value}, '\"'");
+        let or_null = |value: &str| format!("COALESCE({value}, 'null')");
+        let json = format!("to_json({value})");
+        let instant = format!("rtrim(to_json({value} AT TIME ZONE 'UTC')::text, '\"')");
+        let [required, optional] = match column.type_name.as_str() {
+            "int2" | "int4" | "int8" => [value, or_null(&json)],
+            // It quotes floats that aren't numbers, and nothing else of them.
+            "bool" | "float4" | "float8" | "text" | "varchar" | "bpchar" | "date" | "timestamp" | "time" => {
+                [json.clone(), or_null(&json)]
+            }
+            "uuid" => [quoted(&value), or_null(&json)],
             "numeric"
                 if column.scale.is_some()
                     && column.scale == field.scale.and_then(|s| i32::try_from(s).ok()) =>
             {
-                format!("'\"' || {value}::text || '\"'")
+                [quoted(&value), or_null(&format!("to_json({value}::text)"))]
             }
-            "text" | "varchar" | "bpchar" | "date" | "timestamp" | "time" => {
-                format!("to_json({value})::text")
+            "timestamptz" => [format!("{instant}, 'Z\"'"), or_null(&format!("{instant} || 'Z\"'"))],
+            "bytea" => {
+                let hex = format!("encode({value}, 'hex')");
+                [format!("'\"0x', {hex}, '\"'"), or_null(&format!("'\"0x' || {hex} || '\"'"))]
             }
-            _ if column.enumerated => format!("to_json({value}::text)::text"),
-            "timestamptz" => format!("rtrim(to_json({value} AT TIME ZONE 'UTC')::text, '\"') || 'Z\"'"),
-            "uuid" => format!("'\"' || {value}::text || '\"'"),
-            "bytea" => format!("'\"0x' || encode({value}, 'hex') || '\"'"),
+            _ if column.enumerated => {
+                let label = format!("to_json({value}::text)");
+                [label.clone(), or_null(&label)]
+            }
             _ => return None,
         };
-        Some(if column.required { text } else { format!("COALESCE({text}, 'null')") })
+        Some(if column.required { required } else { optional })
     }
 
     /// Whether two values are recorded differently.
@@ -233,7 +242,7 @@ impl<'a> Row<'a> {
         }
         // As in JSON, without quotes.
         let rendered = self.render(at, "n")?;
-        Some(format!("CASE WHEN {value} IS NULL THEN '' ELSE trim(both '\"' FROM {rendered}) END"))
+        Some(format!("CASE WHEN {value} IS NULL THEN '' ELSE trim(both '\"' FROM concat({rendered})) END"))
     }
 }
 
