@@ -278,10 +278,10 @@ impl Show<'_> {
                     Operand::Nothing => {}
                     Operand::One(value) => {
                         out.push_str(r#","value":"#);
-                        self.value(&known, &column.name, value).write_json(out);
+                        self.value(&known, column, value).write_json(out);
                     }
                     Operand::List(values) => {
-                        let values = values.iter().map(|value| self.value(&known, &column.name, value));
+                        let values = values.iter().map(|value| self.value(&known, column, value));
                         out.push_str(r#","value":"#);
                         Value::List(values.collect()).write_json(out);
                     }
@@ -303,7 +303,7 @@ impl Show<'_> {
                 let secret = columns.iter().any(|column| self.is_secret(column));
                 let values = values.iter().map(|value| match secret {
                     true => Value::Masked,
-                    false => self.value(&Known::Unknown, "", value),
+                    false => self.clean(self.plain(value)),
                 });
                 out.push_str(r#"{"expression":"#);
                 text(&self.sanitizer.sanitize_text(expression), out);
@@ -355,16 +355,36 @@ impl Show<'_> {
         }
     }
 
+    /// Whether what a column is compared with must not be shown. Where it isn't certain what a name means, anything secret
+    /// that the statement may read counts.
     fn is_secret(&self, column: &Column) -> bool {
-        match self.known(column) {
-            Known::Field(_, field) => field.masked || !field.tracked,
-            Known::Unknown => self.sanitizer.is_sensitive_name(&column.name),
+        let secret = |field: &FieldPolicy| field.masked || !field.tracked;
+        let fields = self.reads.known.iter().filter(|(name, _)| column.tables.contains(name));
+        let mut fields = fields
+            .flat_map(|(_, audited)| &audited.policy.fields)
+            .filter(|field| field.column.eq_ignore_ascii_case(&column.name))
+            .peekable();
+        let certain = !column.loose && (column.qualified || fields.peek().is_some());
+        if fields.any(secret) || self.sanitizer.is_sensitive_name(&column.name) {
+            return true;
         }
+        let mut all = self.reads.known.iter().flat_map(|(_, audited)| &audited.policy.fields);
+        !certain && all.any(secret)
     }
 
     /// A value that a column is compared with, as the column's own values are recorded.
-    fn value(&self, known: &Known<'_>, column: &str, scalar: &Scalar) -> Value {
-        let value = match scalar {
+    fn value(&self, known: &Known<'_>, column: &Column, scalar: &Scalar) -> Value {
+        if self.is_secret(column) {
+            return Value::Masked;
+        }
+        match known {
+            Known::Field(policy, field) => policy.guard(field, self.plain(scalar)),
+            Known::Unknown => self.clean(self.plain(scalar)),
+        }
+    }
+
+    fn plain(&self, scalar: &Scalar) -> Value {
+        match scalar {
             Scalar::Param(index) => self.values.get(*index).cloned().map_or(Value::Null, render::value),
             Scalar::Text(text) => Value::Text(text.clone()),
             Scalar::Number(number) => match number.parse() {
@@ -373,12 +393,6 @@ impl Show<'_> {
             },
             Scalar::Bool(truth) => Value::Bool(*truth),
             Scalar::Null => Value::Null,
-        };
-        match known {
-            Known::Field(_, field) if !field.tracked => Value::Masked,
-            Known::Field(policy, field) => policy.guard(field, value),
-            Known::Unknown if self.sanitizer.is_sensitive_name(column) => Value::Masked,
-            Known::Unknown => self.clean(value),
         }
     }
 

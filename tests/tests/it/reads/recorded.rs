@@ -120,6 +120,34 @@ db_test!(i5_no_secret_gets_into_the_record_of_a_read, async |t| -> Result<(), Db
     Ok(())
 });
 
+// A condition's column may be another query's, a name that the query gives, or deep in an expression.
+db_test!(i5_a_value_is_hidden_where_it_is_not_certain_what_it_is_compared_with, async |t| -> Result<
+    (),
+    DbErr,
+> {
+    let db = ward(t, Config::default()).await;
+    for sql in [
+        "SELECT * FROM (SELECT phone AS p FROM patient) AS s WHERE s.p = 'hush'",
+        "SELECT * FROM (SELECT phone AS name FROM patient) AS s WHERE name = 'hush'",
+        "WITH q AS (SELECT diagnosis AS d FROM patient) SELECT * FROM q WHERE d = 'hush'",
+        "SELECT name FROM patient WHERE LOWER(name) = (SELECT MAX(p.name) FROM patient p WHERE p.phone = 'hush')",
+        "SELECT name FROM patient WHERE (phone, id) = ('hush', 1)",
+        "SELECT phone AS p FROM patient GROUP BY phone HAVING MAX(phone) = 'hush'",
+        "SELECT phone AS p FROM patient GROUP BY phone HAVING phone = 'hush'",
+        "SELECT name FROM patient WHERE CASE WHEN phone = 'hush' THEN 1 ELSE 0 END = 1",
+        "SELECT name FROM patient WHERE 'hush' IN (phone, name)",
+        "SELECT name FROM patient WHERE 'hush' = phone",
+        "SELECT 'hush' AS said, name FROM patient",
+        "SELECT a.name FROM patient a JOIN patient b ON b.phone = 'hush' AND a.id = b.id",
+        "SELECT name FROM patient WHERE EXISTS (SELECT 1 FROM patient p WHERE p.diagnosis = 'hush')",
+    ] {
+        db.query_all_raw(Statement::from_string(t.backend, sql)).await?;
+        let query = queries(t, &db).await.pop().expect(sql);
+        assert!(!format!("{query:?}").contains("hush"), "{sql}: {:?}", query.filters);
+    }
+    Ok(())
+});
+
 db_test!(c7_conditions_of_any_form_are_shown, async |t| -> Result<(), DbErr> {
     let db = ward(t, Config::default()).await;
     let b = t.backend;

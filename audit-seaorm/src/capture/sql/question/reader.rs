@@ -1,125 +1,18 @@
-//! What a statement asks of the tables that it reads: which columns, by which conditions.
-//!
-//! For the record of a read, which is for people: what isn't understood here is shown as an expression without its
-//! values, and nothing depends on it being complete. *That* a table is read is [`Parsed::reads`]' business.
-
-use std::ops::ControlFlow;
+//! Going through the tree of a statement for what it asks.
 
 use audit_core::QueryType;
-use sea_orm::DbBackend;
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, TableWithJoins,
-    UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, Statement, TableFactor, TableWithJoins, UnaryOperator,
 };
-use sqlparser::tokenizer::Token;
 
-use super::lex::{self, Lang};
-use super::piece::{Piece, fold_ident, table};
-use super::{Parsed, TableName, tree};
-
-/// What a statement asks.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Question {
-    /// What for.
-    pub(crate) kind: QueryType,
-    /// Which columns of which tables, each table once.
-    pub(crate) asked: Vec<Asked>,
-    /// By which conditions.
-    pub(crate) filter: Option<Filter>,
-}
-
-/// What is asked of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) table: TableName,
-    /// Whether all columns are.
-    pub(crate) all: bool,
-    /// Columns by name. Of one that stands for itself in a query of several tables it isn't known whose it is.
-    pub(crate) columns: Vec<String>,
-}
-
-/// A condition.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Filter {
-    All(Vec<Filter>),
-    Any(Vec<Filter>),
-    Not(Box<Filter>),
-    /// A column against something.
-    Compare {
-        column: Column,
-        op: String,
-        with: Operand,
-    },
-    /// Anything else: its text with `?` for each value.
-    Expression {
-        text: String,
-        values: Vec<Scalar>,
-        columns: Vec<Column>,
-    },
-}
-
-/// A column and the tables that it may be of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) tables: Vec<TableName>,
-    pub(crate) name: String,
-}
-
-/// What a column is compared with.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Operand {
-    Nothing,
-    One(Scalar),
-    List(Vec<Scalar>),
-    Column(Column),
-    Query(Option<Box<Filter>>),
-}
-
-/// A value in a condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Scalar {
-    /// The parameter with this index, from 0.
-    Param(usize),
-    Text(String),
-    Number(String),
-    Bool(bool),
-    Null,
-}
-
-/// Reads what a statement of a text asks; `None` if the parser doesn't know it.
-pub(crate) fn question(sql: &str, backend: DbBackend, parsed: &Parsed) -> Option<Question> {
-    let lang = match backend {
-        DbBackend::Postgres => Lang::Pg,
-        DbBackend::MySql => Lang::My,
-        DbBackend::Sqlite => Lang::Lite,
-        #[allow(unreachable_patterns)] // databases that SeaORM may add
-        _ => return None,
-    };
-    let lexed = lex::lex(sql, lang).ok()?;
-    let inside = |tok: &&lex::Tok| parsed.range.start <= tok.range.start && tok.range.end <= parsed.range.end;
-    let toks: Vec<_> = lexed.toks.iter().filter(inside).cloned().collect();
-    let piece = Piece::new(sql, lang, &toks).ok()?;
-    let mut tokens = piece.feed(0..toks.len());
-    // A placeholder is numbered, so that the tree says which value it stands for.
-    for token in &mut tokens {
-        if let Token::Placeholder(_) = token.token {
-            let at = lex::offset(token.span.start)?;
-            let param = parsed.params.iter().find(|param| param.range.start == at)?;
-            token.token = Token::Placeholder(format!("${}", param.index));
-        }
-    }
-    tree::with_stack(piece.depth, || {
-        let statement = tree::statement(lang, tokens)?;
-        let mut reader = Reader { lang, asked: Vec::new(), names: Vec::new() };
-        let (kind, filter) = reader.statement(&statement)?;
-        let mut asked = reader.asked;
-        if matches!(kind, QueryType::Count | QueryType::Exists) {
-            asked.iter_mut().for_each(|asked| (asked.all, asked.columns) = (false, Vec::new()));
-        }
-        Some(Question { kind, asked, filter })
-    })
-}
+use super::expressions::{
+    constraint, each_column, has_value, kind, queries_in, scalar, turned, without_values,
+};
+use super::{Asked, Column, Filter, Operand};
+use crate::capture::sql::lex::Lang;
+use crate::capture::sql::piece::{fold_ident, table};
+use crate::capture::sql::{TableName, tree};
 
 /// Where columns may come from.
 #[derive(Debug, Clone)]
@@ -130,14 +23,23 @@ struct Source {
     table: Option<TableName>,
 }
 
-struct Reader {
+pub(super) struct Reader {
     lang: Lang,
     asked: Vec<Asked>,
     /// The names of common table expressions.
     names: Vec<String>,
+    /// Whether names given in the `SELECT` count before columns.
+    having: bool,
 }
 
 impl Reader {
+    /// What a statement is for, by which conditions, and which columns it asks for.
+    pub(super) fn read(lang: Lang, statement: &Statement) -> Option<(QueryType, Option<Filter>, Vec<Asked>)> {
+        let mut reader = Self { lang, asked: Vec::new(), names: Vec::new(), having: false };
+        let (kind, filter) = reader.statement(statement)?;
+        Some((kind, filter, reader.asked))
+    }
+
     fn statement(&mut self, statement: &Statement) -> Option<(QueryType, Option<Filter>)> {
         match statement {
             Statement::Query(query) => {
@@ -233,7 +135,10 @@ impl Reader {
         }
         let mut visible = sources;
         visible.extend_from_slice(outer);
-        filters.extend(select.selection.iter().chain(&select.having).map(|expr| self.filter(expr, &visible)));
+        filters.extend(select.selection.as_ref().map(|expr| self.filter(expr, &visible)));
+        let outer = std::mem::replace(&mut self.having, true);
+        filters.extend(select.having.as_ref().map(|expr| self.filter(expr, &visible)));
+        self.having = outer;
         all(filters)
     }
 
@@ -384,11 +289,13 @@ impl Reader {
     fn expression(&mut self, expr: &Expr, sources: &[Source]) -> Filter {
         let mut columns = Vec::new();
         each_column(expr, &mut |parts| columns.extend(self.column_of(parts, sources)));
-        self.subqueries(expr, sources);
-        let mut masked = expr.clone();
-        let mut values = Values(Vec::new());
-        let _: ControlFlow<()> = VisitMut::visit(&mut masked, &mut values);
-        Filter::Expression { text: masked.to_string(), values: values.0, columns }
+        if self.subqueries(expr, sources) {
+            // Its values are among those of the expression, and may be compared with anything.
+            let any = Column { tables: Vec::new(), name: String::new(), qualified: false, loose: true };
+            columns.push(any);
+        }
+        let (text, values) = without_values(expr);
+        Filter::Expression { text, values, columns }
     }
 
     fn operand(&mut self, expr: &Expr, sources: &[Source]) -> Option<Operand> {
@@ -416,8 +323,10 @@ impl Reader {
         let name = fold_ident(self.lang, name);
         let qualifier = qualifier.last().map(|ident| fold_ident(self.lang, ident));
         let same = |source: &&Source| qualifier.as_ref().is_none_or(|name| self.same(name, &source.name));
-        let tables = sources.iter().filter(same).filter_map(|source| source.table.clone()).collect();
-        Some(Column { tables, name })
+        let owners: Vec<_> = sources.iter().filter(same).collect();
+        let loose = self.having || owners.is_empty() || owners.iter().any(|source| source.table.is_none());
+        let tables = owners.into_iter().filter_map(|source| source.table.clone()).collect();
+        Some(Column { tables, name, qualified: qualifier.is_some(), loose })
     }
 
     fn same(&self, a: &str, b: &str) -> bool {
@@ -446,13 +355,13 @@ impl Reader {
         }
     }
 
-    /// Reads the queries in an expression.
-    fn subqueries(&mut self, expr: &Expr, sources: &[Source]) {
-        let mut found = Queries { depth: 0, found: Vec::new() };
-        let _: ControlFlow<()> = Visit::visit(expr, &mut found);
-        for query in found.found {
-            self.query(&query, sources);
+    /// Reads the queries in an expression; whether there are any.
+    fn subqueries(&mut self, expr: &Expr, sources: &[Source]) -> bool {
+        let queries = queries_in(expr);
+        for query in &queries {
+            self.query(query, sources);
         }
+        !queries.is_empty()
     }
 
     fn whole(&mut self, table: &TableName) {
@@ -472,234 +381,5 @@ fn all(mut filters: Vec<Filter>) -> Option<Filter> {
     match filters.len() {
         0 | 1 => filters.pop(),
         _ => Some(Filter::All(filters)),
-    }
-}
-
-/// What a query is for, by what it selects.
-fn kind(query: &Query) -> QueryType {
-    let SetExpr::Select(select) = query.body.as_ref() else { return QueryType::Select };
-    let expressions: Vec<&Expr> = select
-        .projection
-        .iter()
-        .filter_map(|item| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
-            _ => None,
-        })
-        .collect();
-    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-    if expressions.len() != select.projection.len() {
-        return if grouped { QueryType::Aggregate } else { QueryType::Select };
-    }
-    let constant = |expr: &&Expr| scalar(expr).is_some() || matches!(expr, Expr::Exists { .. });
-    if !grouped && expressions.iter().all(constant) {
-        return QueryType::Exists;
-    }
-    if let [Expr::Function(function)] = expressions.as_slice()
-        && !grouped
-        && function.over.is_none()
-        && called(function) == "count"
-    {
-        return QueryType::Count;
-    }
-    if grouped || expressions.iter().any(|expr| has_aggregate(expr)) {
-        return QueryType::Aggregate;
-    }
-    QueryType::Select
-}
-
-fn called(function: &Function) -> String {
-    let last = function.name.0.last().and_then(|part| part.as_ident());
-    last.map(|ident| ident.value.to_lowercase()).unwrap_or_default()
-}
-
-const AGGREGATES: &[&str] = &[
-    "any_value",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "every",
-    "group_concat",
-    "json_agg",
-    "json_arrayagg",
-    "json_group_array",
-    "json_group_object",
-    "json_object_agg",
-    "json_objectagg",
-    "jsonb_agg",
-    "jsonb_object_agg",
-    "max",
-    "median",
-    "min",
-    "mode",
-    "percentile_cont",
-    "percentile_disc",
-    "std",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "total",
-    "var_pop",
-    "var_samp",
-    "variance",
-];
-
-fn has_aggregate(expr: &Expr) -> bool {
-    let mut search = Search {
-        depth: 0,
-        found: |expr: &Expr| {
-            matches!(expr, Expr::Function(function)
-            if function.over.is_none() && AGGREGATES.contains(&called(function).as_str()))
-        },
-    };
-    Visit::visit(expr, &mut search).is_break()
-}
-
-fn has_value(expr: &Expr) -> bool {
-    let mut search = Search { depth: 0, found: |expr: &Expr| matches!(expr, Expr::Value(_)) };
-    Visit::visit(expr, &mut search).is_break()
-}
-
-/// Looks for an expression outside of queries within.
-struct Search<F> {
-    depth: usize,
-    found: F,
-}
-
-impl<F: Fn(&Expr) -> bool> Visitor for Search<F> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if self.depth == 0 && (self.found)(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-/// Visits the names of columns outside of queries within.
-fn each_column(expr: &Expr, visit: &mut dyn FnMut(&[Ident])) {
-    let visit = std::cell::RefCell::new(visit);
-    let mut search = Search {
-        depth: 0,
-        found: |expr: &Expr| {
-            match expr {
-                Expr::Identifier(name) => (visit.borrow_mut())(std::slice::from_ref(name)),
-                Expr::CompoundIdentifier(parts) => (visit.borrow_mut())(parts),
-                _ => {}
-            }
-            false
-        },
-    };
-    let _: ControlFlow<()> = Visit::visit(expr, &mut search);
-}
-
-/// The outermost queries within an expression.
-struct Queries {
-    depth: usize,
-    found: Vec<Query>,
-}
-
-impl Visitor for Queries {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        if self.depth == 0 {
-            self.found.push(query.clone());
-        }
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-}
-
-/// Takes the values out of an expression.
-struct Values(Vec<Scalar>);
-
-impl VisitorMut for Values {
-    type Break = ();
-
-    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
-        self.0.push(scalar_of(&value.value));
-        value.value = Value::Placeholder("?".into());
-        ControlFlow::Continue(())
-    }
-}
-
-/// The condition of a join.
-fn constraint(join: &JoinOperator) -> Option<&Expr> {
-    let (JoinOperator::Join(constraint)
-    | JoinOperator::Inner(constraint)
-    | JoinOperator::Left(constraint)
-    | JoinOperator::LeftOuter(constraint)
-    | JoinOperator::Right(constraint)
-    | JoinOperator::RightOuter(constraint)
-    | JoinOperator::FullOuter(constraint)
-    | JoinOperator::CrossJoin(constraint)
-    | JoinOperator::StraightJoin(constraint)) = join
-    else {
-        return None;
-    };
-    match constraint {
-        JoinConstraint::On(expr) => Some(expr),
-        _ => None,
-    }
-}
-
-/// The operator for the two sides in the other order.
-fn turned(op: &BinaryOperator) -> Option<&'static str> {
-    Some(match op {
-        BinaryOperator::Eq => "=",
-        BinaryOperator::NotEq => "<>",
-        BinaryOperator::Lt => ">",
-        BinaryOperator::LtEq => ">=",
-        BinaryOperator::Gt => "<",
-        BinaryOperator::GtEq => "<=",
-        _ => return None,
-    })
-}
-
-/// A value, however it is cast.
-fn scalar(expr: &Expr) -> Option<Scalar> {
-    match expr {
-        Expr::Value(value) => Some(scalar_of(&value.value)),
-        Expr::Nested(inner) => scalar(inner),
-        Expr::Cast { expr, .. } => scalar(expr),
-        Expr::TypedString(typed) => Some(scalar_of(&typed.value.value)),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match scalar(expr)? {
-            Scalar::Number(number) => Some(Scalar::Number(format!("-{number}"))),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn scalar_of(value: &Value) -> Scalar {
-    match value {
-        Value::Null => Scalar::Null,
-        Value::Boolean(truth) => Scalar::Bool(*truth),
-        Value::Number(number, _) => Scalar::Number(number.clone()),
-        Value::Placeholder(name) => {
-            name.trim_start_matches('$').parse().map_or_else(|_| Scalar::Text(String::new()), Scalar::Param)
-        }
-        other => Scalar::Text(other.clone().into_string().unwrap_or_default()),
     }
 }
