@@ -254,6 +254,16 @@ impl Engine {
         _ = work.db.execute_unprepared(&format!("DELETE FROM {table} WHERE 0")).await;
     }
 
+    /// Takes the write lock by whichever table is there.
+    pub(super) async fn lock_any(&self, db: &DatabaseTransaction) {
+        for table in self.tables.iter().map(Table::quoted).chain(["audit_log".to_owned()]) {
+            let taken = db.execute_unprepared(&format!("DELETE FROM {table} WHERE 0")).await;
+            if !taken.is_err_and(|error| error.to_string().contains("no such table")) {
+                return;
+            }
+        }
+    }
+
     /// Takes the triggers away from a connection.
     ///
     /// If this connection looked at the schema while another one had dropped a table, it has forgotten that table's triggers, but

@@ -367,6 +367,7 @@ impl Capture {
             let reads = self.plans.reads(sql, &script, catalogue.as_deref());
             return Ok(self.plans.keep(sql, Plan::Pass, reads));
         }
+        self.lock_before_reading(over).await;
         let catalogue = self.catalogue(over).await?;
         let plan = self.plans.make(sql, script.clone(), &catalogue);
         let missing = |step: &Step| step.target().is_some_and(|audited| catalogue.table(audited).is_none());
@@ -414,6 +415,16 @@ impl Capture {
             known.catalogue = Some(Arc::clone(&loaded));
         }
         Ok(loaded)
+    }
+
+    /// On SQLite, before the catalogue is read in a transaction that is about to write: the write lock, which would be refused to
+    /// a deferred transaction that has read, if another one has written in between.
+    async fn lock_before_reading(&self, over: &Over<'_>) {
+        if let (Some(engine), Over::Transaction(db, _)) = (&self.sqlite, over)
+            && self.known.read().await.catalogue.is_none()
+        {
+            engine.lock_any(db).await;
+        }
     }
 
     /// Forgets what was known of the database: its tables have changed.
@@ -485,6 +496,7 @@ impl Capture {
                 self.in_force().context(action, resource).map_err(|error| to_db_err(&error))?
             }
         };
+        self.lock_before_reading(&over).await;
         let catalogue = self.catalogue(&over).await?;
         // Not to be left half-way: see `begin`; and on SQLite a setting of the connection has to be put back.
         let replaces = |step: &Step| {
