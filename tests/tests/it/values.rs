@@ -184,6 +184,24 @@ db_test!(i6_nan_set_to_nan_is_no_change, on(postgres), async |t| {
     let all = entries(t).await;
     assert_eq!(all.len(), 2);
     assert_eq!(changes(&all[1]), json!({"double": {"old": "NaN", "new": 1.5}}));
+
+    // Rendered by the database.
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    for double in [f64::NAN, f64::NAN, f64::NEG_INFINITY, -0.0, 0.0] {
+        let row = everything::ActiveModel { id: Set(row.id), double: Set(double), ..Default::default() };
+        row.update(&db).await.unwrap();
+    }
+    let all: Vec<String> =
+        entries(t).await.split_off(2).iter().map(|e| changes(e)["double"].to_string()).collect();
+    assert_eq!(
+        all,
+        [
+            r#"{"new":"NaN","old":1.5}"#,
+            r#"{"new":"-Infinity","old":"NaN"}"#,
+            r#"{"new":-0.0,"old":"-Infinity"}"#,
+            r#"{"new":0,"old":-0.0}"#
+        ]
+    );
 });
 
 db_test!(r1_ten_megabytes_of_text_are_recorded_by_length_and_digest, async |t| {
