@@ -43,6 +43,17 @@ pub enum Error {
     /// An operation was refused because it could not be recorded.
     #[error("refused: {0}")]
     Refused(String),
+    /// Records that wait, in memory or in the spool, couldn't be written now. They are kept, and tried again.
+    #[error("audit records not written yet: {records}, because {reason}")]
+    Undelivered {
+        /// How many.
+        records: usize,
+        /// The cause as the database named it, without values.
+        reason: String,
+    },
+    /// A question makes no sense.
+    #[error("filter: {0}")]
+    Filter(String),
     /// The spool can't be used.
     #[error("the audit spool can't be used: {0}")]
     Spool(String),
@@ -57,6 +68,6 @@ pub enum Error {
 impl Error {
     /// Whether the same operation may succeed when it is tried again.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Store { retryable: true, .. })
+        matches!(self, Self::Store { retryable: true, .. } | Self::Undelivered { .. })
     }
 }

@@ -95,10 +95,11 @@ impl Audit {
     }
 
     /// Waits until everything that is to be written apart from a transaction is written: entries about failed operations,
-    /// see [`AuditBuilder::store`], and records of reads, which may go to the spool instead.
+    /// see [`AuditBuilder::store`], and records of reads, which may go to the spool instead. What is in the spool isn't waited
+    /// for; [`shutdown`](Self::shutdown) does that.
     ///
     /// # Errors
-    /// [`Error::Store`] if the database takes no records of reads and there is no spool. They are kept, and tried again.
+    /// [`Error::Undelivered`] if the database takes no records of reads and there is no spool. They are kept, and tried again.
     pub async fn flush(&self) -> Result<(), Error> {
         loop {
             let next = self.0.deferred.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -111,10 +112,10 @@ impl Audit {
     }
 
     /// Writes everything that waits in memory and in the spool, now. Otherwise that happens in the background; call this
-    /// before the process ends.
+    /// before the process ends. The audit stays usable.
     ///
     /// # Errors
-    /// [`Error::Store`] if the database doesn't take all of it. What is in the spool stays there for the next start; what
+    /// [`Error::Undelivered`] if the database doesn't take all of it. What is in the spool stays there for the next start; what
     /// is in memory without a spool is lost when the process ends, and the error says how much.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.flush().await?;
@@ -332,10 +333,11 @@ impl AuditBuilder {
         let sanitizer = Arc::new(config.sanitizer());
         let registry = Registry::build(&self.selection, &config, &sanitizer, true)?;
         let outbox = FailurePolicy::Outbox;
-        if config.spool_dir.is_none() && (config.on_failure == outbox || registry.has_policy(outbox)) {
-            return Err(Error::Registration(
-                "`on_failure` is `outbox` somewhere, and there is no spool for it; set `spool_dir`".into(),
-            ));
+        let resource = if config.on_failure == outbox { Some("all") } else { registry.with_policy(outbox) };
+        if let (Some(resource), None, None) = (resource, &config.spool_dir, &self.sink) {
+            return Err(Error::Registration(format!(
+                "`on_failure` of `{resource}` is `outbox`, and there is no spool for it; set `spool_dir` (`[audit] spool_dir` in TOML, `AUDIT_SPOOL_DIR`)"
+            )));
         }
         let writer = Writer::open(&config)?;
         Ok(Audit::assemble(config, sanitizer, registry, writer, self))

@@ -16,7 +16,7 @@ pub(crate) fn describe(error: &DbErr) -> &'static str {
     const CAUSES: &[(&[&str], &str)] = &[
         (
             &["no such table", "does not exist", "doesn't exist"],
-            "the table `audit_log` or one of its columns doesn't exist; run the audit migrations",
+            "the audit table or one of its columns doesn't exist; run the audit migrations",
         ),
         (&["append-only"], "the audit tables are append-only"),
         (&["current transaction is aborted"], "the transaction has failed before"),
@@ -30,7 +30,7 @@ pub(crate) fn describe(error: &DbErr) -> &'static str {
         (&["disk is full", "No space left", "disk full", "is full"], "the database's disk is full"),
         (
             &["ermission denied", "denied to user", "command denied"],
-            "the database user may not insert into `audit_log`",
+            "the database user may not insert into the audit table",
         ),
         (
             &["packet bigger", "too big", "too large", "max_allowed_packet"],

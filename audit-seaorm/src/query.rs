@@ -198,15 +198,15 @@ fn search_condition(text: &str) -> Condition {
 /// `.filter(..)`, `.all(db)`.
 ///
 /// # Errors
-/// [`Error::Format`] if the period ends before it starts, or if the text to search for has more than 1,000 characters.
+/// [`Error::Filter`] if the period ends before it starts, or if the text to search for has more than 1,000 characters.
 pub fn get_audit_logs(filter: &LogFilter) -> Result<Select<Entity>, Error> {
     if let (Some(start), Some(end)) = (filter.start, filter.end)
         && end < start
     {
-        return Err(Error::Format(format!("the period ends ({end}) before it starts ({start})")));
+        return Err(Error::Filter(format!("the period ends ({end}) before it starts ({start})")));
     }
     if filter.search.as_ref().is_some_and(|text| text.chars().nth(MAX_SEARCH).is_some()) {
-        return Err(Error::Format(format!("the text to search for has more than {MAX_SEARCH} characters")));
+        return Err(Error::Filter(format!("the text to search for has more than {MAX_SEARCH} characters")));
     }
     Ok(Entity::find().filter(filter.condition()).order_by_desc(Column::Seq))
 }

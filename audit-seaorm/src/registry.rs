@@ -266,9 +266,10 @@ impl Registry {
         &self.tables
     }
 
-    /// Whether this policy is said of any resource.
-    pub(crate) fn has_policy(&self, policy: FailurePolicy) -> bool {
-        self.on_failure.values().any(|said| *said == policy)
+    /// A resource of which this policy is said.
+    pub(crate) fn with_policy(&self, policy: FailurePolicy) -> Option<&str> {
+        let named = self.on_failure.iter().find(|(_, said)| **said == policy);
+        named.map(|(resource, _)| resource.as_str())
     }
 
     /// What happens to an operation on this resource whose entry can't be written, if it isn't what the configuration says

@@ -29,6 +29,8 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// What it reads and is to be recorded.
     pub(super) reads: Vec<Reads>,
+    /// Whether it may begin, end or divide a transaction by itself.
+    pub(super) divides: bool,
 }
 
 /// What capture has to do about what a text of SQL writes.
@@ -140,8 +142,15 @@ impl Plans {
     }
 
     /// Remembers a plan.
-    pub(super) fn keep(&self, sql: &str, plan: Plan, reads: Vec<Reads>) -> Arc<Planned> {
-        let plan = Arc::new(Planned { plan, reads });
+    pub(super) fn keep(&self, sql: &str, plan: Plan, reads: Vec<Reads>, script: &Script) -> Arc<Planned> {
+        // MySQL commits before it defines anything.
+        let divides = |parsed: &Parsed| match parsed.what {
+            What::Transaction => true,
+            What::Define(_) | What::Truncate(_) | What::Upkeep => self.backend == DbBackend::MySql,
+            _ => false,
+        };
+        let divides = script.statements.iter().any(divides);
+        let plan = Arc::new(Planned { plan, reads, divides });
         if sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
         }
@@ -155,8 +164,8 @@ impl Plans {
     /// Plans a text.
     pub(super) fn make(&self, sql: &str, script: Script, catalogue: &Catalogue) -> Arc<Planned> {
         let reads = self.reads(sql, &script, Some(catalogue));
-        let plan = self.plan(script, catalogue).unwrap_or_else(Plan::Refuse);
-        self.keep(sql, plan, reads)
+        let plan = self.plan(script.clone(), catalogue).unwrap_or_else(Plan::Refuse);
+        self.keep(sql, plan, reads, &script)
     }
 
     /// Whether a text reads what may be a view of a table whose reads are recorded.
@@ -336,7 +345,7 @@ fn is_wanted(what: &What, target: &Audited) -> bool {
 }
 
 /// The table that a statement names as the one that it changes.
-fn target_of(parsed: &Parsed) -> Option<&TableName> {
+pub(super) fn target_of(parsed: &Parsed) -> Option<&TableName> {
     match &parsed.what {
         What::Insert(insert) => Some(&insert.target.name),
         What::Update(update) => Some(&update.target.name),
@@ -431,7 +440,7 @@ mod tests {
             })
             .collect();
         for text in &texts {
-            plans.keep(text, Plan::Pass, Vec::new());
+            plans.keep(text, Plan::Pass, Vec::new(), &crate::capture::sql::read(text, DbBackend::Postgres));
         }
         let mut rounds: Vec<u128> = (0..101)
             .map(|_| {

@@ -9,9 +9,10 @@ use audit_core::{
 };
 use sea_orm::{DbBackend, QueryResult};
 
+use super::plan::target_of;
 use super::render;
 use super::sql::question::{Column, Filter, Operand, Question, Scalar, question};
-use super::sql::{Parsed, TableName};
+use super::sql::{Parsed, TableName, What, Words};
 use crate::Audit;
 use crate::registry::Audited;
 
@@ -21,8 +22,27 @@ pub(super) struct Reads {
     /// What it asks; `None` if only the database understands it.
     question: Option<Question>,
     read: Vec<Read>,
-    /// All audited tables that it names, for the treatment of values.
-    known: Vec<(TableName, Arc<Audited>)>,
+    /// All audited tables that it names, also the one that it writes, for the treatment of values.
+    known: Vec<Known>,
+}
+
+/// An audited table by the name that a statement uses.
+#[derive(Debug)]
+struct Known {
+    name: TableName,
+    audited: Arc<Audited>,
+    /// Whether it is the table itself, and no view, whose columns may be called anything.
+    itself: bool,
+}
+
+impl Known {
+    fn has_secrets(&self) -> bool {
+        self.audited.policy.fields.iter().any(is_secret)
+    }
+}
+
+fn is_secret(field: &FieldPolicy) -> bool {
+    field.masked || !field.tracked
 }
 
 /// What is read of one table.
@@ -41,26 +61,38 @@ impl Reads {
         parsed: &Parsed,
         audited: &dyn Fn(&TableName) -> Vec<Arc<Audited>>,
     ) -> Option<Self> {
-        let tables =
-            |name: &TableName| audited(name).into_iter().map(|audited| (name.clone(), audited)).collect();
-        let known: Vec<(TableName, Arc<Audited>)> =
-            parsed.reads.iter().flat_map(|name| -> Vec<_> { tables(name) }).collect();
-        if !known.iter().any(|(_, audited)| audited.policy.operations.read) {
+        let mut reads: Vec<TableName> = parsed.reads.clone();
+        if reads.is_empty() {
+            reads = mentioned(sql, parsed);
+        }
+        let known = |name: &TableName| {
+            let name = name.clone();
+            audited(&name).into_iter().map(move |audited| {
+                let table = audited.policy.table.rsplit('.').next().unwrap_or_default();
+                let itself = table.eq_ignore_ascii_case(&name.name);
+                Known { name: name.clone(), audited, itself }
+            })
+        };
+        let mut all: Vec<Known> = reads.iter().flat_map(known).collect();
+        let recorded = |known: &&Known| known.audited.policy.operations.read;
+        if !all.iter().any(|known| recorded(&known)) {
             return None;
         }
         let question = question(sql, backend, parsed);
         let mut read: Vec<Read> = Vec::new();
-        for (table, audited) in known.iter().filter(|(_, audited)| audited.policy.operations.read) {
-            let fields = question.as_ref().map(|q| fields(&audited.policy, q, table)).unwrap_or_default();
+        for Known { name, audited, .. } in all.iter().filter(recorded) {
+            let fields = question.as_ref().map(|q| fields(&audited.policy, q, name)).unwrap_or_default();
             // A view and its table, say.
             match read.iter_mut().find(|read| Arc::ptr_eq(&read.audited, audited)) {
                 Some(read) => {
                     let new: Vec<_> = fields.into_iter().filter(|f| !read.fields.contains(f)).collect();
                     read.fields.extend(new);
                 }
-                None => read.push(Read { table: table.clone(), audited: Arc::clone(audited), fields }),
+                None => read.push(Read { table: name.clone(), audited: Arc::clone(audited), fields }),
             }
         }
+        all.extend(target_of(parsed).into_iter().flat_map(known));
+        let known = all;
         Some(Self { question, read, known })
     }
 
@@ -122,7 +154,7 @@ impl Reading {
                         let show = Show { reads, read, sanitizer: audit.sanitizer(), values };
                         show.filter(filter, policy.max_value_bytes())
                     }),
-                    None => Some(r#"{"unknown":true}"#.to_owned()),
+                    None => Some(UNKNOWN.to_owned()),
                 };
                 query.transaction_id = transaction.map(str::to_owned);
                 queries.push(query.with_policy(policy).with_context(context, audit.sanitizer()));
@@ -234,6 +266,9 @@ impl Drop for Reading {
     }
 }
 
+/// A condition that can't be shown.
+const UNKNOWN: &str = r#"{"unknown":true}"#;
+
 /// Shows conditions with the values that may be shown.
 struct Show<'a> {
     reads: &'a Reads,
@@ -242,10 +277,18 @@ struct Show<'a> {
     values: &'a [sea_orm::Value],
 }
 
-/// What is known of a column.
-enum Known<'a> {
-    Field(&'a ResourcePolicy, &'a FieldPolicy),
-    Unknown,
+/// Tables whose reads are recorded may be read by definitions that copy, and by statements with a query in them.
+fn mentioned(sql: &str, parsed: &Parsed) -> Vec<TableName> {
+    if matches!(parsed.what, What::Read | What::Insert(_) | What::Update(_) | What::Delete(_)) {
+        return Vec::new();
+    }
+    let words = Words::of(sql.get(parsed.range.clone()).unwrap_or_default());
+    let has = |word: &str| words.found.contains(word);
+    let queries = has("select") || (has("as") && has("table"));
+    if !queries || (has("view") && !has("materialized")) {
+        return Vec::new();
+    }
+    words.found.into_iter().map(|name| TableName { schema: None, name }).collect()
 }
 
 impl Show<'_> {
@@ -269,25 +312,29 @@ impl Show<'_> {
                 out.push('}');
             }
             Filter::Compare { column, op, with } => {
-                let known = self.known(column);
+                let unsure = matches!(with, Operand::Column(other) if !self.may_name(other));
+                if !self.may_name(column) || unsure {
+                    out.push_str(UNKNOWN);
+                    return;
+                }
                 out.push_str(r#"{"field":"#);
-                text(&self.name(column, &known), out);
+                text(&self.name(column), out);
                 out.push_str(r#","op":"#);
                 text(op, out);
                 match with {
                     Operand::Nothing => {}
                     Operand::One(value) => {
                         out.push_str(r#","value":"#);
-                        self.value(&known, column, value).write_json(out);
+                        self.value(column, value).write_json(out);
                     }
                     Operand::List(values) => {
-                        let values = values.iter().map(|value| self.value(&known, column, value));
+                        let values = values.iter().map(|value| self.value(column, value));
                         out.push_str(r#","value":"#);
                         Value::List(values.collect()).write_json(out);
                     }
                     Operand::Column(other) => {
                         out.push_str(r#","other":"#);
-                        text(&self.name(other, &self.known(other)), out);
+                        text(&self.name(other), out);
                     }
                     Operand::Query(filter) => {
                         out.push_str(r#","query":"#);
@@ -300,10 +347,14 @@ impl Show<'_> {
                 out.push('}');
             }
             Filter::Expression { text: expression, values, columns } => {
-                let secret = columns.iter().any(|column| self.is_secret(column));
-                let values = values.iter().map(|value| match secret {
-                    true => Value::Masked,
-                    false => self.clean(self.plain(value)),
+                if columns.is_empty() || !columns.iter().all(|column| self.may_name(column)) {
+                    out.push_str(UNKNOWN);
+                    return;
+                }
+                let shown = columns.iter().all(|column| self.may_show(column));
+                let values = values.iter().map(|value| match shown {
+                    true => self.clean(self.plain(value)),
+                    false => Value::Masked,
                 });
                 out.push_str(r#"{"expression":"#);
                 text(&self.sanitizer.sanitize_text(expression), out);
@@ -327,59 +378,64 @@ impl Show<'_> {
         out.push_str("]}");
     }
 
-    /// The table that a column is of, if it is audited and has such a column.
-    fn known(&self, column: &Column) -> Known<'_> {
-        for table in &column.tables {
-            for (_, audited) in self.reads.known.iter().filter(|(name, _)| name == table) {
-                let field =
-                    audited.policy.fields.iter().find(|f| f.column.eq_ignore_ascii_case(&column.name));
-                if let Some(field) = field {
-                    return Known::Field(&audited.policy, field);
-                }
+    /// The field that a name means for certain: of a table itself, and neither of a view or another query nor a name that the
+    /// statement gives.
+    fn field(&self, column: &Column) -> Option<(&ResourcePolicy, &FieldPolicy)> {
+        if column.loose {
+            return None;
+        }
+        let mut found: Option<(&ResourcePolicy, &FieldPolicy)> = None;
+        for known in self.reads.known.iter().filter(|known| column.tables.contains(&known.name)) {
+            let policy = &known.audited.policy;
+            let field = policy.fields.iter().find(|f| f.column.eq_ignore_ascii_case(&column.name));
+            match field {
+                Some(_) if !known.itself => return None,
+                // Of two that it may be, the secret one.
+                Some(field) if found.is_none() || is_secret(field) => found = Some((policy, field)),
+                _ => {}
             }
         }
-        Known::Unknown
+        found
+    }
+
+    /// Whether the statement names a table with secrets. Then only what is certain is shown.
+    fn is_guarded(&self) -> bool {
+        self.reads.known.iter().any(Known::has_secrets)
+    }
+
+    /// Whether a name may be shown: SQLite takes a text in double quotes for one.
+    fn may_name(&self, column: &Column) -> bool {
+        self.field(column).is_some() || (!self.is_guarded() && !column.loose)
+    }
+
+    /// Whether a value that a column is compared with may be shown.
+    fn may_show(&self, column: &Column) -> bool {
+        match self.field(column) {
+            Some((_, field)) => !is_secret(field),
+            None => !self.is_guarded() && !self.sanitizer.is_sensitive_name(&column.name),
+        }
     }
 
     /// The name of a column: the field's, with its resource if that is another one.
-    fn name(&self, column: &Column, known: &Known<'_>) -> String {
-        match known {
-            Known::Field(policy, field) if policy.resource == self.read.audited.policy.resource => {
+    fn name(&self, column: &Column) -> String {
+        match (self.field(column), column.tables.as_slice()) {
+            (Some((policy, field)), _) if policy.resource == self.read.audited.policy.resource => {
                 field.name.clone()
             }
-            Known::Field(policy, field) => format!("{}.{}", policy.resource, field.name),
-            Known::Unknown => match column.tables.as_slice() {
-                [table] if *table != self.read.table => format!("{}.{}", table.name, column.name),
-                _ => column.name.clone(),
-            },
+            (Some((policy, field)), _) => format!("{}.{}", policy.resource, field.name),
+            (None, [table]) if *table != self.read.table => format!("{}.{}", table.name, column.name),
+            _ => column.name.clone(),
         }
-    }
-
-    /// Whether what a column is compared with must not be shown. Where it isn't certain what a name means, anything secret
-    /// that the statement may read counts.
-    fn is_secret(&self, column: &Column) -> bool {
-        let secret = |field: &FieldPolicy| field.masked || !field.tracked;
-        let fields = self.reads.known.iter().filter(|(name, _)| column.tables.contains(name));
-        let mut fields = fields
-            .flat_map(|(_, audited)| &audited.policy.fields)
-            .filter(|field| field.column.eq_ignore_ascii_case(&column.name))
-            .peekable();
-        let certain = !column.loose && (column.qualified || fields.peek().is_some());
-        if fields.any(secret) || self.sanitizer.is_sensitive_name(&column.name) {
-            return true;
-        }
-        let mut all = self.reads.known.iter().flat_map(|(_, audited)| &audited.policy.fields);
-        !certain && all.any(secret)
     }
 
     /// A value that a column is compared with, as the column's own values are recorded.
-    fn value(&self, known: &Known<'_>, column: &Column, scalar: &Scalar) -> Value {
-        if self.is_secret(column) {
+    fn value(&self, column: &Column, scalar: &Scalar) -> Value {
+        if !self.may_show(column) {
             return Value::Masked;
         }
-        match known {
-            Known::Field(policy, field) => policy.guard(field, self.plain(scalar)),
-            Known::Unknown => self.clean(self.plain(scalar)),
+        match self.field(column) {
+            Some((policy, field)) => policy.guard(field, self.plain(scalar)),
+            None => self.clean(self.plain(scalar)),
         }
     }
 

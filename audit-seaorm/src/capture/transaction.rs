@@ -73,6 +73,16 @@ impl State {
         }
     }
 
+    /// Nobody can tell any more what becomes of the entries in the spool so far.
+    pub(super) async fn doubt(&self) {
+        self.tickets.doubt().await;
+        let mut outer = self.outer.as_ref();
+        while let Some(state) = outer {
+            state.tickets.doubt().await;
+            outer = state.outer.as_ref();
+        }
+    }
+
     /// Tells the entries in the spool how the commit ended.
     pub(super) async fn committed(&self, result: &Result<(), DbErr>) {
         match (result, &self.outer) {
@@ -174,6 +184,12 @@ impl AuditTransaction {
         let inner = self.own().await?;
         match completed {
             Ok(()) => {
+                // PostgreSQL answers the commit of a transaction that has failed before by rolling it back, without an error.
+                let postgres = ConnectionTrait::get_database_backend(&inner) == DbBackend::Postgres;
+                let asks = postgres && state.tickets.len() > 0;
+                if asks && inner.execute_unprepared("SELECT 1").await.is_err() {
+                    state.tickets.cancel_from(0);
+                }
                 let result = inner.commit().await;
                 state.committed(&result).await;
                 result

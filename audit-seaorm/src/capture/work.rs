@@ -357,7 +357,7 @@ impl Capture {
         let script = super::sql::read(sql, self.backend);
         let harmless = |what: &What| matches!(what, What::Read | What::Transaction | What::Upkeep);
         if let Some(doubt) = self.plans.doubt(sql, &script) {
-            return Ok(self.plans.keep(sql, Plan::Refuse(doubt), Vec::new()));
+            return Ok(self.plans.keep(sql, Plan::Refuse(doubt), Vec::new(), &script));
         }
         if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
             let catalogue = match self.plans.may_read_views(&script) {
@@ -365,7 +365,7 @@ impl Capture {
                 false => None,
             };
             let reads = self.plans.reads(sql, &script, catalogue.as_deref());
-            return Ok(self.plans.keep(sql, Plan::Pass, reads));
+            return Ok(self.plans.keep(sql, Plan::Pass, reads, &script));
         }
         self.lock_before_reading(over).await;
         let catalogue = self.catalogue(over).await?;
@@ -448,6 +448,10 @@ impl Capture {
             return over.pass(request, ask).await;
         }
         let planned = self.plan(&over, request.sql()).await?;
+        if let (true, Over::Transaction(_, state)) = (planned.divides, &over) {
+            // What is undone by that, or committed, isn't followed.
+            state.doubt().await;
+        }
         if planned.reads.is_empty() {
             return self.write(over, context, &planned, request, ask).await;
         }
@@ -486,7 +490,10 @@ impl Capture {
                 self.forget().await;
                 return answer;
             }
-            Plan::Refuse(reason) => return Err(to_db_err(&Error::Refused(reason.clone()))),
+            Plan::Refuse(reason) => {
+                let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
+                return Err(to_db_err(&Error::Refused(format!("{reason}; {around}"))));
+            }
             Plan::Capture(_) => {}
         }
         let context = match context {
@@ -752,6 +759,10 @@ impl Capture {
     ) -> Result<(), DbErr> {
         const ACTION: &str = "audit_suspended";
         let audit = self.in_force();
+        if reason.trim().is_empty() {
+            let wrong = "`without_audit` has no reason; say why the audit is to rest";
+            return Err(to_db_err(&Error::Refused(wrong.into())));
+        }
         if !audit.config().enabled {
             return Ok(());
         }

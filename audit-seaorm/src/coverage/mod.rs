@@ -155,8 +155,9 @@ impl Coverage {
                     "{cause}; derive `Auditable` on its entity, register the entity by `AuditBuilder::register`, or say why not: `AuditBuilder::waive(\"{table}\", \"..\")`"
                 ),
                 _ => format!(
-                    "its entity doesn't know {}; add them to the entity, or say why not: `AuditBuilder::waive(\"{table}.column\", \"..\")`",
-                    list(&row.unknown_columns)
+                    "its entity doesn't know {}; add what is missing to the entity, or say why not, column by column: `AuditBuilder::waive(\"{table}.{}\", \"..\")`",
+                    list(&row.unknown_columns),
+                    row.unknown_columns.first().map_or("column", String::as_str)
                 ),
             };
             text.push_str(&format!("\n- {table}: {what_to_do}"));

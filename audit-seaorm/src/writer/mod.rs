@@ -237,7 +237,7 @@ impl Writer {
     /// Waits until what is in the queue now is written, or spooled, or couldn't be.
     ///
     /// # Errors
-    /// [`Error::Store`] if some of it is still in memory: the database took nothing, and there is no spool.
+    /// [`Error::Undelivered`] if some of it is still in memory: the database took nothing, and there is no spool.
     pub(crate) async fn flush(&self) -> Result<(), Error> {
         while self.0.is_waiting() {
             self.work_now().await?;
@@ -254,7 +254,7 @@ impl Writer {
     /// Writes what is in queue and spool.
     ///
     /// # Errors
-    /// [`Error::Store`] if the database doesn't take all of it. Nothing is lost by that.
+    /// [`Error::Undelivered`] if the database doesn't take all of it. Nothing is lost by that.
     pub(crate) async fn deliver(&self) -> Result<(), Error> {
         self.flush().await?;
         while let Some(spool) = self.0.spool.as_ref().filter(|spool| spool.has_due()) {
@@ -328,12 +328,7 @@ fn full(record: &Record) -> Error {
 }
 
 fn undelivered(records: usize, reason: &str) -> Error {
-    Error::Store {
-        action: "write".to_owned(),
-        resource: format!("{records} audit records"),
-        reason: reason.to_owned(),
-        retryable: true,
-    }
+    Error::Undelivered { records, reason: reason.to_owned() }
 }
 
 impl fmt::Debug for Writer {

@@ -198,3 +198,39 @@ db_test!(c19_each_policy_has_its_own_entries, on(postgres, sqlite), async |t| ->
 async fn account_gone<C: ConnectionTrait>(db: &C, id: i64) -> Result<(), DbErr> {
     account::Entity::delete_by_id(id).exec(db).await.map(|_| ())
 }
+
+// What a text does to the transaction isn't followed, and a failed one isn't committed.
+db_test!(c19_entries_of_undone_changes_are_never_a_success, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let db = connect(t, dir.path());
+    hide(t, true).await;
+    let change = |number: i32| format!("UPDATE shelf SET label = 'x' WHERE room = 'a' AND number = {number}");
+    let transaction = db.begin().await?;
+    transaction.execute_unprepared("SAVEPOINT mine").await?;
+    transaction.execute_unprepared(&change(1)).await?;
+    transaction.execute_unprepared("ROLLBACK TO SAVEPOINT mine").await?;
+    transaction.execute_unprepared(&change(2)).await?;
+    transaction.commit().await?;
+    let mut expected = vec!["update a/1 warning", "update a/2 success"];
+    if t.backend == DbBackend::Postgres {
+        let failed = db.begin().await?;
+        failed.execute_unprepared("DELETE FROM shelf WHERE room = 'b'").await?;
+        failed.execute_unprepared("SELECT 1 / 0").await.expect_err("division by zero");
+        failed.commit().await?;
+    }
+    if t.backend == DbBackend::MySql {
+        let committed = db.begin().await?;
+        committed.execute_unprepared("DELETE FROM shelf WHERE room = 'b'").await?;
+        committed.execute_unprepared("CREATE TABLE commits (id int)").await?;
+        committed.rollback().await?;
+        expected.insert(1, "delete b/1 warning");
+    }
+    hide(t, false).await;
+    db.audit().shutdown().await.expect("delivered");
+    let mut said = said(t).await;
+    said.sort();
+    expected.sort_unstable();
+    assert_eq!(said, expected);
+    Ok(())
+});

@@ -133,7 +133,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         const RUNS: &[&str] = &["call", "do", "exec", "execute", "immediate", "load", "prepare", "source"];
         let mut found = BTreeSet::new();
         for word in split_words(text) {

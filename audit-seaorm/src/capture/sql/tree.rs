@@ -230,8 +230,8 @@ impl Visitor for Seen {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
-            // PostgreSQL's `ONLY (t)`, which the parser takes for a function.
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
+            // PostgreSQL's `ONLY t` and `ONLY (t)`, which the parser takes for a table and a function.
+            TableFactor::Table { name, .. } | TableFactor::Function { name, .. }
                 if self.lang == Lang::Pg && name.to_string().eq_ignore_ascii_case("only") =>
             {
                 self.odd = true;
@@ -299,6 +299,9 @@ impl Seen {
             self.odd = true;
             return;
         };
+        if self.lang == Lang::Pg && name.eq_ignore_ascii_case("only") {
+            self.odd = true;
+        }
         let same = fold(self.lang, &name, false) == fold(self.lang, &name, true);
         if table.schema_name.is_none() && same && self.is_expression(&name) {
             return;

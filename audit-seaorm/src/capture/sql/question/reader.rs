@@ -172,7 +172,9 @@ impl Reader {
                 if !is_expression {
                     self.of(&table);
                 }
-                sources.push(Source { name, table: (!is_expression).then_some(table) });
+                // An alias may rename the columns.
+                let renamed = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+                sources.push(Source { name, table: (!is_expression && !renamed).then_some(table) });
                 Vec::new()
             }
             TableFactor::Derived { subquery, alias, .. } => {
@@ -181,8 +183,21 @@ impl Reader {
                 sources.push(Source { name, table: None });
                 filter.into_iter().collect()
             }
-            TableFactor::NestedJoin { table_with_joins, .. } => {
-                self.from(std::slice::from_ref(table_with_joins), sources)
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let filters = self.from(std::slice::from_ref(table_with_joins), sources);
+                if let Some(alias) = alias {
+                    sources.push(Source { name: fold_ident(self.lang, &alias.name), table: None });
+                }
+                filters
+            }
+            TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. }
+            | TableFactor::TableFunction { alias, .. }
+            | TableFactor::JsonTable { alias, .. }
+            | TableFactor::Table { alias, .. } => {
+                let name = alias.as_ref().map(|alias| fold_ident(self.lang, &alias.name)).unwrap_or_default();
+                sources.push(Source { name, table: None });
+                Vec::new()
             }
             _ => Vec::new(),
         }
