@@ -106,16 +106,16 @@ pub(super) enum Next {
 impl Shared {
     /// Writes one batch, of the queue or of the spool.
     pub(super) async fn work(&self, effort: Effort) -> Next {
-        if effort == Effort::Batched {
-            if let Some(moment) = self.full_at() {
-                // Who sends doesn't wake it, so that a batch gathers; a full one does by its size.
-                let full = async {
-                    while !self.is_full() {
-                        self.wake.notified().await;
-                    }
-                };
-                _ = tokio::time::timeout_at(moment.into(), full).await;
-            }
+        if effort == Effort::Batched
+            && let Some(moment) = self.full_at()
+        {
+            // Who sends doesn't wake it, so that a batch gathers; a full one does by its size.
+            let full = async {
+                while !self.is_full() {
+                    self.wake.notified().await;
+                }
+            };
+            _ = tokio::time::timeout_at(moment.into(), full).await;
         }
         let _turn = self.turn.lock().await;
         let retry = self.queue().failing.as_ref().map(|failing| failing.retry);
