@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 /// Who performed an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actor {
@@ -206,6 +208,15 @@ impl AuditContext {
         self.metadata.get_or_insert_default().insert(key.into(), value.into());
         self
     }
+
+    /// Adds metadata of a type of your own to each entry: the members of its JSON object.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it isn't a JSON object.
+    pub fn with_metadata<T: Serialize>(mut self, metadata: &T) -> Result<Self, Error> {
+        self.metadata.get_or_insert_default().extend(metadata_of(metadata)?);
+        Ok(self)
+    }
 }
 
 /// Without the request's data and the metadata, which aren't sanitised yet.
@@ -223,5 +234,18 @@ impl fmt::Debug for AuditContext {
 impl Default for AuditContext {
     fn default() -> Self {
         Self::system()
+    }
+}
+
+/// The members of a value of your own, for metadata.
+///
+/// # Errors
+/// [`Error::Format`] if it isn't a JSON object.
+pub fn metadata_of<T: Serialize>(value: &T) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Error::Format("metadata is a struct or a map, a JSON object".into())),
+        // What serde says may quote a value.
+        Err(_) => Err(Error::Format("the metadata can't be written as JSON".into())),
     }
 }

@@ -33,6 +33,14 @@ pub mod action {
     pub const LOGIN: &str = "login";
     /// Somebody logged out.
     pub const LOGOUT: &str = "logout";
+    /// Somebody fetched the file of an export.
+    pub const DOWNLOAD: &str = "download";
+    /// A request to the application's interface.
+    pub const API_ACCESS: &str = "api_access";
+    /// A rule was broken. Violations are no entries; this is their name in `skip_actions`.
+    pub const VIOLATION: &str = "violation";
+    /// Something happened in the program. System events are no entries; this is their name in `skip_actions`.
+    pub const SYSTEM_EVENT: &str = "system_event";
 }
 
 /// Functional areas that are common. The set is open.

@@ -51,6 +51,28 @@ pub enum Error {
         /// The cause as the database named it, without values.
         reason: String,
     },
+    /// There is no such record, or it isn't the tenant's.
+    #[error("there is no {what} with the id {id}{}", if *.tenant { " in this tenant" } else { "" })]
+    NotFound {
+        /// What was looked for, such as `violation`.
+        what: &'static str,
+        /// The id that was asked for.
+        id: String,
+        /// Whether only one tenant's were looked at.
+        tenant: bool,
+    },
+    /// A step in the handling of a violation or system event that isn't possible.
+    #[error("a {what} that is {from} can't become {to}; it can become {possible}")]
+    Transition {
+        /// `violation` or `system event`.
+        what: &'static str,
+        /// Where it stands.
+        from: crate::ViolationStatus,
+        /// What was asked for.
+        to: crate::ViolationStatus,
+        /// What is possible, or `nothing`.
+        possible: String,
+    },
     /// A question makes no sense.
     #[error("filter: {0}")]
     Filter(String),

@@ -15,9 +15,10 @@ mod config;
 mod context;
 mod entry;
 mod error;
+mod family;
+mod geography;
 mod label;
 mod policy;
-mod query_entry;
 mod record;
 mod resource;
 mod sanitize;
@@ -31,12 +32,16 @@ pub use classify::{Classification, FieldKind, ParseClassificationError, classify
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use compliance::{Framework, Frameworks};
 pub use config::{Config, ConfigError, FailurePolicy, ResourceConfig, SpoolSync};
-pub use context::{Actor, AuditContext};
+pub use context::{Actor, AuditContext, metadata_of};
 pub use entry::{Entry, action, module};
 pub use error::Error;
+pub use family::{
+    EventKind, Export, Family, LoginAttempt, LoginStatus, Place, Query, QueryEntry, Recorded, SystemEvent,
+    Transition, Violation, ViolationStatus,
+};
+pub use geography::Geography;
 pub use label::LabelSource;
 pub use policy::{Column, EntityOptions, FieldPolicy, ResourcePolicy};
-pub use query_entry::QueryEntry;
 pub use record::{QueryType, Record, Severity, Status, digest_field, list_json};
 pub use resource::{KEY_SEPARATOR, MAX_ID_BYTES, Resource, join_key, split_key};
 pub use sanitize::{MASK, Sanitizer, sanitize_data};

@@ -1,71 +1,94 @@
 //! What the records of every family share: words, ids, fitting into columns, the input of their digests.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::{Entry, Error, QueryEntry, Sanitizer, Value};
+use crate::family::{Export, Family, LoginAttempt, Query, Recorded, SystemEvent, Transition, Violation};
+use crate::{Entry, Sanitizer, Value};
 
-/// A record of any family, on its way to its table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Record {
-    /// For `audit_log`.
-    Entry(Box<Entry>),
+macro_rules! records {
+    ($($(#[$doc:meta])* $variant:ident($family:ty), $is:ident),+ $(,)?) => {
+        /// A record of any family, on its way to its table.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Record {
+            /// For `audit_log`.
+            Entry(Box<Entry>),
+            $($(#[$doc])* $variant(Box<Recorded<$family>>)),+
+        }
+
+        impl Record {
+            /// Its id; no two records have the same.
+            pub fn id(&self) -> Uuid {
+                match self {
+                    Self::Entry(entry) => entry.id,
+                    $(Self::$variant(record) => record.id),+
+                }
+            }
+
+            /// The entry, if it is one.
+            pub fn as_entry(&self) -> Option<&Entry> {
+                if let Self::Entry(entry) = self { Some(entry) } else { None }
+            }
+
+            $(
+                /// The record, if it is one of this family.
+                pub fn $is(&self) -> Option<&Recorded<$family>> {
+                    if let Self::$variant(record) = self { Some(record) } else { None }
+                }
+            )+
+
+            /// When it was made.
+            pub fn timestamp(&self) -> DateTime<Utc> {
+                match self {
+                    Self::Entry(entry) => entry.timestamp,
+                    $(Self::$variant(record) => record.timestamp),+
+                }
+            }
+
+            /// The table that it is for.
+            pub fn table(&self) -> &'static str {
+                match self {
+                    Self::Entry(_) => "audit_log",
+                    $(Self::$variant(_) => <$family as Family>::TABLE),+
+                }
+            }
+        }
+
+        impl From<Entry> for Record {
+            fn from(entry: Entry) -> Self {
+                Self::Entry(Box::new(entry))
+            }
+        }
+
+        $(
+            impl From<Recorded<$family>> for Record {
+                fn from(record: Recorded<$family>) -> Self {
+                    Self::$variant(Box::new(record))
+                }
+            }
+        )+
+    };
+}
+
+records! {
     /// For `audit_query`.
-    Query(Box<QueryEntry>),
-}
-
-impl Record {
-    /// Its id; no two records have the same.
-    pub fn id(&self) -> Uuid {
-        match self {
-            Self::Entry(entry) => entry.id,
-            Self::Query(query) => query.id,
-        }
-    }
-
-    /// The entry, if it is one.
-    pub fn as_entry(&self) -> Option<&Entry> {
-        match self {
-            Self::Entry(entry) => Some(entry),
-            Self::Query(_) => None,
-        }
-    }
-
-    /// The record of a read, if it is one.
-    pub fn as_query(&self) -> Option<&QueryEntry> {
-        match self {
-            Self::Query(query) => Some(query),
-            Self::Entry(_) => None,
-        }
-    }
-
-    /// When it was made.
-    pub fn timestamp(&self) -> DateTime<Utc> {
-        match self {
-            Self::Entry(entry) => entry.timestamp,
-            Self::Query(query) => query.timestamp,
-        }
-    }
-}
-
-impl From<Entry> for Record {
-    fn from(entry: Entry) -> Self {
-        Self::Entry(Box::new(entry))
-    }
-}
-
-impl From<QueryEntry> for Record {
-    fn from(query: QueryEntry) -> Self {
-        Self::Query(Box::new(query))
-    }
+    Query(Query), as_query,
+    /// For `audit_export`.
+    Export(Export), as_export,
+    /// For `audit_violation`.
+    Violation(Violation), as_violation,
+    /// For `audit_login_attempt`.
+    Login(LoginAttempt), as_login,
+    /// For `audit_system_event`.
+    Event(SystemEvent), as_event,
+    /// For `audit_transition`.
+    Transition(Transition), as_transition,
 }
 
 macro_rules! words {
@@ -84,32 +107,34 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
             }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = $crate::Error;
 
-            fn from_str(text: &str) -> Result<Self, Error> {
+            fn from_str(text: &str) -> Result<Self, $crate::Error> {
                 $(if text.eq_ignore_ascii_case($word) { return Ok(Self::$variant); })+
-                Err(Error::Format(format!(concat!("unknown ", $what, "; known are {}"), [$($word),+].join(", "))))
+                Err($crate::Error::Format(format!(concat!("unknown ", $what, "; known are {}"), [$($word),+].join(", "))))
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// How an operation ended.

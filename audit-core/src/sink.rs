@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{Entry, Error, QueryEntry};
+use crate::{Entry, Error, QueryEntry, Record};
 
 /// A destination for entries.
 ///
@@ -16,15 +16,16 @@ pub trait Sink: Debug + Send + Sync {
     /// Takes the entries of one operation, in their order.
     async fn record(&self, entries: &[Entry]) -> Result<(), Error>;
 
-    /// Takes the records of the reads of one statement. The contract is the same; the one who reads waits for it.
-    async fn record_queries(&self, queries: &[QueryEntry]) -> Result<(), Error>;
+    /// Takes records of the other families: reads, exports, violations, logins, system events, transitions. The contract is
+    /// the same.
+    async fn record_others(&self, records: &[Record]) -> Result<(), Error>;
 }
 
-/// Keeps entries and records of reads in memory, in the order of their arrival. For tests and tools.
+/// Keeps entries and other records in memory, in the order of their arrival. For tests and tools.
 #[derive(Clone, Debug, Default)]
 pub struct MemorySink {
     entries: Arc<Mutex<Vec<Entry>>>,
-    queries: Arc<Mutex<Vec<QueryEntry>>>,
+    others: Arc<Mutex<Vec<Record>>>,
 }
 
 impl MemorySink {
@@ -45,7 +46,12 @@ impl MemorySink {
 
     /// A copy of the records of reads so far.
     pub fn queries(&self) -> Vec<QueryEntry> {
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.others().iter().filter_map(Record::as_query).cloned().collect()
+    }
+
+    /// A copy of the records of all families but entries so far.
+    pub fn others(&self) -> Vec<Record> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Number of entries recorded so far.
@@ -71,8 +77,8 @@ impl Sink for MemorySink {
         Ok(())
     }
 
-    async fn record_queries(&self, queries: &[QueryEntry]) -> Result<(), Error> {
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(queries);
+    async fn record_others(&self, records: &[Record]) -> Result<(), Error> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(records);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use audit_core::{
-    AuditContext, Clock, Config, EntityOptions, Entry, Error, FailurePolicy, Resource, Sanitizer, Sink,
-    SystemClock,
+    AuditContext, Clock, Config, EntityOptions, Entry, Error, FailurePolicy, Geography, Resource, Sanitizer,
+    Sink, SystemClock,
 };
 use sea_orm::{DatabaseConnection, EntityTrait};
 use tokio::task::JoinHandle;
@@ -40,6 +40,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     sink: Option<Arc<dyn Sink>>,
     store: Option<DatabaseConnection>,
+    geography: Option<Arc<dyn Geography>>,
     writer: Writer,
     deferred: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -167,6 +168,10 @@ impl Audit {
         &*self.0.clock
     }
 
+    pub(crate) fn geography(&self) -> Option<&Arc<dyn Geography>> {
+        self.0.geography.as_ref()
+    }
+
     pub(crate) fn sink(&self) -> Option<&Arc<dyn Sink>> {
         self.0.sink.as_ref()
     }
@@ -211,6 +216,7 @@ impl Audit {
             clock: builder.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             sink: builder.sink,
             store: builder.store,
+            geography: builder.geography,
             writer,
             deferred: Mutex::default(),
         }))
@@ -232,6 +238,7 @@ pub struct AuditBuilder {
     clock: Option<Arc<dyn Clock>>,
     sink: Option<Arc<dyn Sink>>,
     store: Option<DatabaseConnection>,
+    geography: Option<Arc<dyn Geography>>,
 }
 
 impl AuditBuilder {
@@ -313,6 +320,12 @@ impl AuditBuilder {
     /// connection that [`connect`](Audit::connect) is given.
     pub fn store(mut self, connection: DatabaseConnection) -> Self {
         self.store = Some(connection);
+        self
+    }
+
+    /// Says who knows where addresses are; logins are then recorded with the place that they came from.
+    pub fn geography(mut self, geography: impl Geography + 'static) -> Self {
+        self.geography = Some(Arc::new(geography));
         self
     }
 

@@ -54,6 +54,8 @@ pub mod capture;
 pub mod coverage;
 mod db_error;
 pub mod entity;
+#[cfg(feature = "tracing-subscriber")]
+mod event_layer;
 #[doc(hidden)]
 pub mod field;
 mod log;
@@ -74,7 +76,13 @@ pub use capture::{AuditConnection, AuditStream, AuditTransaction};
 #[cfg(feature = "rbac")]
 pub use capture::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use coverage::Coverage;
-pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
+#[cfg(feature = "tracing-subscriber")]
+pub use event_layer::EventLayer;
+pub use log::{
+    ApiAccess, AuditService, Operation, log_action, log_api_access, log_audit_event, log_download,
+    log_export, log_failure, log_login, log_logout, log_manually, log_operation, log_query, log_system_event,
+    log_violation, resolve_system_event, resolve_violation, set_status, status_of,
+};
 pub use metrics::Metrics;
 pub use query::{LogFilter, get_audit_logs};
 pub use registry::{Audited, Registry};

@@ -279,6 +279,12 @@ impl Registry {
         if self.on_failure.is_empty() { None } else { self.on_failure.get(resource).copied() }
     }
 
+    /// How the resource of this name is audited.
+    pub fn policy_of(&self, resource: &str) -> Option<&ResourcePolicy> {
+        let known = self.entities.values().filter_map(|audited| audited.as_ref().ok());
+        known.map(|audited| &audited.policy).find(|policy| policy.resource == resource)
+    }
+
     /// The policies of all audited entities, ordered by resource.
     pub fn policies(&self) -> Vec<&ResourcePolicy> {
         let mut all: Vec<_> =

@@ -208,11 +208,11 @@ impl Audit {
 }
 
 const SAVEPOINT: &str = "SAVEPOINT audit_entry";
-const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT audit_entry";
-const RELEASE: &str = "RELEASE SAVEPOINT audit_entry";
+pub(crate) const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT audit_entry";
+pub(crate) const RELEASE: &str = "RELEASE SAVEPOINT audit_entry";
 
 /// Sets a savepoint, if `db` is in a transaction.
-async fn set_savepoint<C: ConnectionTrait>(db: &C) -> Result<bool, DbErr> {
+pub(crate) async fn set_savepoint<C: ConnectionTrait>(db: &C) -> Result<bool, DbErr> {
     if is_transaction::<C>() {
         return db.execute_unprepared(SAVEPOINT).await.map(|_| true);
     }

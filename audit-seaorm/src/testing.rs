@@ -87,7 +87,7 @@ impl Captured {
         let entries =
             self.entries.iter().filter(|entry| entry.resource.kind == resource_type).cloned().collect();
         let queries =
-            self.queries.iter().filter(|query| query.resource_type == resource_type).cloned().collect();
+            self.queries.iter().filter(|query| query.what.resource_type == resource_type).cloned().collect();
         Self { entries, queries }
     }
 

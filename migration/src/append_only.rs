@@ -7,11 +7,23 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::types::Types;
+
 /// A table of records.
 pub(crate) struct AppendOnly {
     pub(crate) name: &'static str,
-    pub(crate) table: fn(DbBackend) -> TableCreateStatement,
-    pub(crate) indexes: fn(DbBackend) -> Vec<IndexCreateStatement>,
+    pub(crate) columns: fn(Types) -> Vec<ColumnDef>,
+    pub(crate) indexes: &'static [Index],
+}
+
+/// An index, in the order of `seq` after its columns unless it is unique. Each costs every record.
+pub(crate) enum Index {
+    /// On a column that may be NULL; what is NULL isn't in it, where the database has partial indexes.
+    OfSome(&'static str),
+    /// On these columns.
+    Of(&'static str, &'static [&'static str]),
+    /// On these columns, and no two rows have the same.
+    Unique(&'static str, &'static [&'static str]),
 }
 
 impl AppendOnly {
@@ -51,7 +63,7 @@ impl AppendOnly {
         if manager.has_table(&guard).await? {
             return Err(DbErr::Migration(format!("the table `{guard}` exists already")));
         }
-        manager.create_table((self.table)(DbBackend::MySql)).await?;
+        manager.create_table(self.table(DbBackend::MySql)).await?;
         let Err(error) = self.secure(manager).await else { return Ok(()) };
         match self.drop(manager).await {
             Ok(()) => Err(error),
@@ -62,15 +74,72 @@ impl AppendOnly {
     }
 
     async fn create(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-        manager.create_table((self.table)(manager.get_database_backend())).await?;
+        manager.create_table(self.table(manager.get_database_backend())).await?;
         self.secure(manager).await
+    }
+
+    fn table(&self, backend: DbBackend) -> TableCreateStatement {
+        let types = Types(backend);
+        let mut table = Table::create();
+        table
+            .table(self.name)
+            .col(types.sequence("seq").primary_key())
+            .col(types.uuid("id").not_null().unique_key());
+        for column in (self.columns)(types) {
+            table.col(column);
+        }
+        match backend {
+            // Binary collation: "Ann" and "ann" are different actors, and "é" is not "e".
+            DbBackend::MySql => {
+                table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
+            }
+            // The guard against INSERT OR REPLACE can't tell an explicit seq of -1 from none (see there).
+            DbBackend::Sqlite => {
+                table.check(Check::named(format!("{}_seq", self.name), Expr::cust("seq > 0")));
+            }
+            _ => {}
+        }
+        table
+    }
+
+    fn index(&self, index: &Index, backend: DbBackend) -> IndexCreateStatement {
+        let mut statement = sea_orm_migration::prelude::Index::create();
+        let named = |name: &str| format!("idx_{}_{name}", self.name);
+        match index {
+            Index::OfSome(column) => {
+                statement.name(named(column.trim_end_matches("_id"))).col(*column).col("seq");
+                // MySQL has no partial indexes.
+                if backend != DbBackend::MySql {
+                    statement.and_where(Expr::col(*column).is_not_null());
+                }
+            }
+            Index::Of(name, columns) => {
+                statement.name(named(name));
+                for column in *columns {
+                    // InnoDB's limit is 3072 bytes, 4 to a character: twice 255 characters and the number's 8 bytes stay below it.
+                    if backend == DbBackend::MySql && *column == "resource_id" {
+                        statement.col((*column, 255));
+                    } else {
+                        statement.col(*column);
+                    }
+                }
+                statement.col("seq");
+            }
+            Index::Unique(name, columns) => {
+                statement.name(named(name)).unique();
+                for column in *columns {
+                    statement.col(*column);
+                }
+            }
+        }
+        statement.table(self.name).take()
     }
 
     /// Indexes and guards.
     async fn secure(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let backend = manager.get_database_backend();
-        for index in (self.indexes)(backend) {
-            manager.create_index(index).await?;
+        for index in self.indexes {
+            manager.create_index(self.index(index, backend)).await?;
         }
         let guard = match backend {
             DbBackend::Postgres => include_str!("sql/postgres/guard.sql"),

@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 /// What SeaORM's `Uuid`, `DateTimeUtc`, `String` and `Vec<u8>`
 /// read and write there.
+#[derive(Clone, Copy)]
 pub(crate) struct Types(pub(crate) DbBackend);
 
 impl Types {
@@ -66,5 +67,45 @@ impl Types {
             DbBackend::MySql => ColumnDef::new(name).binary_len(32).take(),
             _ => ColumnDef::new(name).blob().take(),
         }
+    }
+
+    /// The columns of a record family: those that all have, around its own.
+    pub(crate) fn record(&self, own: impl IntoIterator<Item = ColumnDef>) -> Vec<ColumnDef> {
+        let mut columns = vec![
+            self.moment("timestamp").not_null().take(),
+            self.name("tenant", 255),
+            self.name("actor_id", 255),
+            self.name("actor_type", 32).not_null().take(),
+            self.name("actor_name", 255),
+            self.name("actor_email", 320),
+        ];
+        columns.extend(own);
+        columns.extend([
+            self.hash("integrity_hash"),
+            self.name("ip_address", 45),
+            self.text("user_agent"),
+            self.name("session_id", 255),
+            self.name("request_id", 255),
+            self.text("reason"),
+            self.text("metadata"),
+            self.name("transaction_id", 64),
+        ]);
+        columns
+    }
+
+    pub(crate) fn required_name(&self, name: impl IntoIden, limit: u32) -> ColumnDef {
+        self.name(name, limit).not_null().take()
+    }
+
+    pub(crate) fn required_text(&self, name: impl IntoIden) -> ColumnDef {
+        self.text(name).not_null().take()
+    }
+
+    pub(crate) fn flag(&self, name: impl IntoIden) -> ColumnDef {
+        ColumnDef::new(name).boolean().not_null().take()
+    }
+
+    pub(crate) fn number(&self, name: impl IntoIden) -> ColumnDef {
+        ColumnDef::new(name).big_integer().take()
     }
 }

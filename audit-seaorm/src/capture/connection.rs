@@ -49,6 +49,11 @@ impl Audit {
 }
 
 impl AuditConnection {
+    /// The context that it is bound to, if there is one.
+    pub fn context(&self) -> Option<&AuditContext> {
+        self.context.as_deref()
+    }
+
     /// The same connection with this context, which counts instead of the task's.
     pub fn with_context(&self, context: AuditContext) -> Self {
         Self { context: Some(Arc::new(context)), ..self.clone() }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use audit_core::{
-    AuditContext, Error, FailurePolicy, FieldPolicy, QueryEntry, QueryType, Record, ResourcePolicy,
+    AuditContext, Error, FailurePolicy, FieldPolicy, Query, QueryEntry, QueryType, Record, ResourcePolicy,
     Sanitizer, Status, Value,
 };
 use sea_orm::{DbBackend, QueryResult};
@@ -147,7 +147,7 @@ impl Reading {
         for reads in reads {
             for read in &reads.read {
                 let policy = &read.audited.policy;
-                let mut query = QueryEntry::new(now, reads.kind(), &*policy.resource);
+                let mut query = Query::new(reads.kind(), &*policy.resource);
                 query.fields.clone_from(&read.fields);
                 query.filters = match &reads.question {
                     Some(question) => question.filter.as_ref().map(|filter| {
@@ -156,8 +156,9 @@ impl Reading {
                     }),
                     None => Some(UNKNOWN.to_owned()),
                 };
+                let mut query = QueryEntry::new(now, query.with_policy(policy));
                 query.transaction_id = transaction.map(str::to_owned);
-                queries.push(query.with_policy(policy).with_context(context, audit.sanitizer()));
+                queries.push(query.with_context(context, audit.sanitizer()));
             }
         }
         // Of several statements in one text only the last one's rows are there to be counted.
@@ -215,9 +216,9 @@ impl Reading {
         let duration = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
         let mut queries = std::mem::take(&mut self.queries);
         for query in &mut queries {
-            query.duration_us = duration;
-            query.record_count = self.count;
-            query.status = self.status;
+            query.what.duration_us = duration;
+            query.what.record_count = self.count;
+            query.what.status = self.status;
             query.finish();
         }
         queries
@@ -226,7 +227,8 @@ impl Reading {
 
 async fn record(audit: &Audit, own: &Audit, queries: Vec<QueryEntry>) -> Result<(), Error> {
     if let Some(sink) = audit.sink() {
-        return sink.record_queries(&queries).await;
+        let records: Vec<_> = queries.into_iter().map(Record::from).collect();
+        return sink.record_others(&records).await;
     }
     for query in queries {
         audit.writer_or(own).send(Record::from(query)).await?;

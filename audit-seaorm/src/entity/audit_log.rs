@@ -198,6 +198,14 @@ impl Model {
         )
     }
 
+    /// The metadata as a type of your own; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it isn't of this type.
+    pub fn metadata_as<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        super::parse_json("metadata", self.metadata.as_deref())
+    }
+
     /// Whether the entry still is what its hash was made of. `None` if it has none.
     pub fn hash_matches(&self) -> Option<bool> {
         let stored = self.integrity_hash.clone()?;

@@ -1,9 +1,18 @@
 //! SeaORM entities of the audit tables.
 
+pub mod audit_export;
 pub mod audit_log;
+pub mod audit_login_attempt;
 pub mod audit_query;
+pub mod audit_status;
+pub mod audit_system_event;
+pub mod audit_transition;
+pub mod audit_violation;
+mod recorded;
 
 use audit_core::Error;
+
+pub(crate) use recorded::StoredFamily;
 
 fn parse_list(column: &str, text: Option<&str>) -> Result<Vec<String>, Error> {
     text.map_or_else(
@@ -13,6 +22,12 @@ fn parse_list(column: &str, text: Option<&str>) -> Result<Vec<String>, Error> {
                 .map_err(|_| Error::Format(format!("`{column}` isn't a JSON list of texts")))
         },
     )
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(column: &str, text: Option<&str>) -> Result<Option<T>, Error> {
+    let parsed = text.map(serde_json::from_str).transpose();
+    // What serde says may quote a value.
+    parsed.map_err(|_| Error::Format(format!("`{column}` isn't JSON of the type that was asked for")))
 }
 
 fn parse_digest(bytes: Option<Vec<u8>>) -> Result<Option<[u8; 32]>, Error> {

@@ -145,6 +145,19 @@ impl Writer {
         self.start();
     }
 
+    /// Takes a record from one who can't wait, if there is a place for it; else it is lost, and counted.
+    #[cfg(feature = "tracing-subscriber")]
+    pub(crate) fn offer(&self, record: Record) {
+        match self.0.space.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                self.push(record, true);
+                self.start();
+            }
+            Err(_) => self.0.counters.lose(1),
+        }
+    }
+
     fn push(&self, record: Record, counted: bool) {
         self.0.queue().waiting.push_back(Queued { record, since: Instant::now(), counted });
         self.0.wake.notify_one();
@@ -181,6 +194,21 @@ impl Writer {
         }
         .map_err(|error| spool_error(&error))?;
         self.0.counters.spool(count);
+        self.start();
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    /// Spools a record that the database didn't take.
+    ///
+    /// # Errors
+    /// [`Error::Spool`] if there is no spool, or it can't take it.
+    pub(crate) async fn spool(&self, record: Record) -> Result<(), Error> {
+        let Some(spool) = self.0.spool.clone() else {
+            return Err(Error::Spool("there is none; set `spool_dir`".into()));
+        };
+        blocking(move || spool.append(&[record])).await.map_err(|error| spool_error(&error))?;
+        self.0.counters.spool(1);
         self.start();
         self.0.wake.notify_one();
         Ok(())
@@ -270,7 +298,7 @@ impl Writer {
     /// transaction that is begun must not be left half-way.
     async fn work_now(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0);
-        let work = tokio::spawn(async move { _ = shared.work(Effort::Now).await });
+        let work = tokio::spawn(async move { _ = work::quietly(shared.work(Effort::Now)).await });
         work.await.map_err(|_| undelivered(self.metrics().queued, "the writer's task was cancelled"))
     }
 
@@ -314,13 +342,13 @@ fn spool_error(error: &io::Error) -> Error {
 }
 
 fn full(record: &Record) -> Error {
-    let resource = match record {
-        Record::Query(query) => query.resource_type.clone(),
-        Record::Entry(entry) => entry.resource.kind.to_string(),
-        _ => String::new(),
+    let (action, resource) = match record {
+        Record::Query(query) => (audit_core::action::READ.to_owned(), query.what.resource_type.clone()),
+        Record::Entry(entry) => (entry.action.to_string(), entry.resource.kind.to_string()),
+        other => ("record".to_owned(), other.table().to_owned()),
     };
     Error::Store {
-        action: audit_core::action::READ.to_owned(),
+        action,
         resource,
         reason: "the queue is full and the database doesn't take its records fast enough; a `spool_dir` would keep them".to_owned(),
         retryable: true,

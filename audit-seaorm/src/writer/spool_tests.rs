@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use audit_core::{QueryEntry, QueryType, Resource, action};
+use audit_core::{Query, QueryEntry, QueryType, Resource, action};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,8 +14,8 @@ fn entry(n: u32) -> Entry {
 }
 
 fn query(n: u32) -> Record {
-    let mut query = QueryEntry::new(Utc::now(), QueryType::Select, "thing");
-    query.record_count = Some(n.into());
+    let mut query = QueryEntry::new(Utc::now(), Query::new(QueryType::Select, "thing"));
+    query.what.record_count = Some(n.into());
     query.into()
 }
 
@@ -27,7 +27,7 @@ fn due(spool: &Spool) -> Vec<u32> {
 fn numbers_of(taken: &Taken) -> Vec<u32> {
     let number = |record: &Record| match record {
         Record::Entry(entry) => entry.resource.id.as_deref().unwrap().parse().unwrap(),
-        Record::Query(query) => u32::try_from(query.record_count.unwrap()).unwrap(),
+        Record::Query(query) => u32::try_from(query.what.record_count.unwrap()).unwrap(),
         _ => unreachable!(),
     };
     taken.records.iter().map(number).collect()

@@ -74,7 +74,7 @@ pub(super) struct Failing {
 pub(super) async fn run(shared: Weak<Shared>, wake: Arc<Notify>) {
     loop {
         let next = match shared.upgrade() {
-            Some(shared) => shared.work(Effort::Batched).await,
+            Some(shared) => quietly(shared.work(Effort::Batched)).await,
             None => return,
         };
         match next {
@@ -85,6 +85,17 @@ pub(super) async fn run(shared: Weak<Shared>, wake: Arc<Notify>) {
             }
         }
     }
+}
+
+/// Runs what writes records: what goes wrong there is logged, but makes no record, whose writing would go wrong as well.
+#[cfg(feature = "tracing-subscriber")]
+pub(super) async fn quietly<F: Future>(future: F) -> F::Output {
+    crate::event_layer::writing(future).await
+}
+
+#[cfg(not(feature = "tracing-subscriber"))]
+pub(super) async fn quietly<F: Future>(future: F) -> F::Output {
+    future.await
 }
 
 /// How a batch is made.

@@ -17,6 +17,7 @@ mod query;
 mod random;
 mod rbac;
 mod reads;
+mod records;
 mod registry;
 mod regression;
 mod replay;

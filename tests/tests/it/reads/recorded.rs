@@ -333,14 +333,14 @@ db_test!(c7_tests_can_keep_reads_in_memory, async |t| -> Result<(), DbErr> {
     let (found, captured) = testing::capture(patient::Entity::find().all(&db)).await;
     assert_eq!(found?.len(), 3);
     assert_eq!(captured.queries().len(), 1);
-    assert_eq!(captured.queries()[0].record_count, Some(3));
+    assert_eq!(captured.queries()[0].what.record_count, Some(3));
     let (dropped, captured) = testing::capture(async {
         let mut rows = db.stream(&Query::select().column("name").from("patient").to_owned()).await?;
         rows.try_next().await
     })
     .await;
     assert!(dropped?.is_some());
-    assert_eq!(captured.queries()[0].record_count, Some(1));
+    assert_eq!(captured.queries()[0].what.record_count, Some(1));
     assert_eq!(queries(t, &db).await, []);
     Ok(())
 });

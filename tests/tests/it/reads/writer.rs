@@ -213,7 +213,7 @@ db_test!(c14_a_record_that_is_never_taken_holds_up_nothing, async |t| -> Result<
     assert_eq!((metrics.delivered, metrics.rejected, metrics.spooled), (4, 1, 0), "{metrics:?}");
     let aside = std::fs::read_to_string(dir.path().join("rejected.jsonl")).expect("put aside");
     let line: serde_json::Value = serde_json::from_str(aside.trim()).expect("JSON");
-    assert_eq!(line["record"]["query"]["record_count"], 2);
+    assert_eq!(line["record"]["query"]["what"]["record_count"], 2);
     Ok(())
 });
 

@@ -1,4 +1,4 @@
-//! Logging by hand: operations that no row change shows.
+//! An operation that no row change shows, as the application describes it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,6 @@ use sea_orm::ConnectionTrait;
 
 use crate::Audit;
 use crate::db_error::without_values;
-use crate::store::is_transaction;
 
 /// An operation as the application describes it.
 ///
@@ -36,8 +35,8 @@ use crate::store::is_transaction;
 #[derive(Clone)]
 #[must_use = "an operation is recorded by `log`"]
 pub struct Operation {
-    action: Cow<'static, str>,
-    resource: Resource,
+    pub(super) action: Cow<'static, str>,
+    pub(super) resource: Resource,
     module: Option<String>,
     status: Option<Status>,
     severity: Option<Severity>,
@@ -49,7 +48,7 @@ pub struct Operation {
     sensitive: Option<bool>,
     details: Option<String>,
     reason: Option<String>,
-    metadata: serde_json::Map<String, serde_json::Value>,
+    pub(super) metadata: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Operation {
@@ -160,6 +159,24 @@ impl Operation {
         self
     }
 
+    /// Adds metadata of a type of your own: the members of its JSON object.
+    ///
+    /// ```
+    /// use audit_seaorm::Operation;
+    /// #[derive(serde::Serialize)]
+    /// struct Approval { department: &'static str, level: u8 }
+    /// # fn main() -> Result<(), audit_seaorm::Error> {
+    /// Operation::new("approve", "Order").id(7).metadata(&Approval { department: "treasury", level: 2 })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it isn't a JSON object.
+    pub fn metadata<T: serde::Serialize>(mut self, metadata: &T) -> Result<Self, Error> {
+        self.metadata.extend(audit_core::metadata_of(metadata)?);
+        Ok(self)
+    }
+
     /// Marks it as failed with this error. Values that a database quotes in its messages are left out.
     pub fn failed(mut self, error: impl ToString) -> Self {
         self.status = Some(Status::Failed);
@@ -260,95 +277,4 @@ fn json_changes(
     let fields: Vec<String> = changes.keys().cloned().collect();
     list_json(&fields)?;
     Some((Value::Json(serde_json::Value::Object(changes)).to_json(), fields))
-}
-
-/// Records an operation, described as a whole: `log_operation(db, Operation::new("transfer", "BankTransfer").id(7))`.
-///
-/// # Errors
-/// As [`Operation::log`].
-pub async fn log_operation<C: ConnectionTrait>(db: &C, operation: Operation) -> Result<(), Error> {
-    operation.log(db).await
-}
-
-/// Records an action on a resource, with whatever else is to be kept as metadata.
-///
-/// # Errors
-/// As [`Operation::log`].
-pub async fn log_action<C: ConnectionTrait>(
-    db: &C,
-    action: impl Into<Cow<'static, str>>,
-    resource: Resource,
-    extra_data: serde_json::Map<String, serde_json::Value>,
-) -> Result<(), Error> {
-    let mut operation = Operation::new(action, "");
-    operation.resource = resource;
-    operation.metadata = extra_data;
-    operation.log(db).await
-}
-
-/// Records an action of another actor than the context's, such as the user on whose behalf a job runs. The rest of the
-/// context stays.
-///
-/// # Errors
-/// As [`Operation::log`].
-pub async fn log_manually<C: ConnectionTrait>(
-    db: &C,
-    actor: audit_core::Actor,
-    operation: Operation,
-) -> Result<(), Error> {
-    crate::scope(crate::current().actor(actor), operation.log(db)).await
-}
-
-/// Records an event of the application: an action, what it was aimed at, and how it ended.
-///
-/// # Errors
-/// As [`Operation::log`].
-pub async fn log_audit_event<C: ConnectionTrait>(
-    db: &C,
-    action: impl Into<Cow<'static, str>>,
-    target: impl ToString,
-    module: impl Into<String>,
-    status: Status,
-    severity: Severity,
-    details: impl Into<String>,
-) -> Result<(), Error> {
-    let module = module.into();
-    Operation::new(action, module.clone())
-        .id(target)
-        .module(module)
-        .status(status)
-        .severity(severity)
-        .details(details)
-        .log(db)
-        .await
-}
-
-/// Records a failed operation so that it survives the rollback of the transaction in which it failed.
-///
-/// Call it when that transaction has ended: while it is open, a write from outside may have to wait for it (on SQLite, or
-/// with a pool of one connection). With [`AuditBuilder::store`](crate::AuditBuilder::store) the entry goes over the audit's
-/// own connection, and `db` may also be the transaction: the entry is then written as soon as that is possible.
-///
-/// # Errors
-/// As [`Operation::log`]; [`Error::Store`] if `db` is a transaction and the audit has no connection of its own: the entry
-/// would be lost with it.
-pub async fn log_failure<C: ConnectionTrait>(
-    db: &C,
-    operation: Operation,
-    error: impl ToString,
-) -> Result<(), Error> {
-    let audit = Audit::current();
-    if is_transaction::<C>()
-        && audit.own_store().is_none()
-        && audit.sink().is_none()
-        && audit.config().log_failures
-    {
-        return Err(Error::Store {
-            action: operation.action.into_owned(),
-            resource: operation.resource.kind.into_owned(),
-            reason: "it would be lost with the failing transaction; log it after the rollback, or give the audit a connection of its own by `AuditBuilder::store`".to_owned(),
-            retryable: false,
-        });
-    }
-    crate::audited_fn::record(operation, Some(db), Some(error.to_string())).await
 }
