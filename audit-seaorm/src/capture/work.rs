@@ -313,7 +313,7 @@ impl Capture {
             return Ok(Some(None));
         }
         let planned = self.plan(over, &statement.sql).await?;
-        if !matches!(planned.plan, Plan::Pass) {
+        if !matches!(planned.plan, Plan::Pass) || (planned.writes && !planned.reads.is_empty()) {
             return Ok(None);
         }
         let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
@@ -458,6 +458,10 @@ impl Capture {
         let Some(mut reading) = self.reading(&planned, &over, context, request.values())? else {
             return self.write(over, context, &planned, request, ask).await;
         };
+        if planned.writes {
+            // What is written can't be taken back if its read can't be recorded.
+            reading.reserve().await.map_err(|error| to_db_err(&error))?;
+        }
         let answer = self.write(over, context, &planned, request, ask).await;
         match &answer {
             Ok(Answer::Rows(rows)) if matches!(planned.plan, Plan::Pass) => {

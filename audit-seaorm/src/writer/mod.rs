@@ -127,15 +127,43 @@ impl Writer {
     }
 
     async fn wait_for_space(&self, record: &Record) -> Result<bool, Error> {
+        match self.wait_for(1).await {
+            true => Ok(true),
+            false => Err(full(resource_of(record))),
+        }
+    }
+
+    /// Waits for so many places, and takes them.
+    async fn wait_for(&self, places: u32) -> bool {
         self.start();
-        let wait = tokio::time::timeout(self.0.settings.queue_wait, self.0.space.acquire()).await;
+        let wait = tokio::time::timeout(self.0.settings.queue_wait, self.0.space.acquire_many(places)).await;
         match wait {
             Ok(Ok(permit)) => {
                 permit.forget();
-                Ok(true)
+                true
             }
-            _ => Err(full(record)),
+            _ => false,
         }
+    }
+
+    /// Takes places for records that are still to come, so that what they are about isn't done in vain.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if there are none within the time that the configuration allows.
+    pub(crate) async fn reserve(&self, records: usize, resource: &str) -> Result<Places, Error> {
+        // More than there are at all would never be free; those that come without a place are few.
+        let wanted = u32::try_from(records.min(self.0.settings.queue_limit)).unwrap_or(u32::MAX);
+        let held = match self.0.space.try_acquire_many(wanted) {
+            Ok(permit) => {
+                permit.forget();
+                wanted
+            }
+            // See `send`: who waits may hold the connection that the writer needs.
+            Err(_) if self.0.spool.is_some() => 0,
+            Err(_) if self.wait_for(wanted).await => wanted,
+            Err(_) => return Err(full(resource.to_owned())),
+        };
+        Ok(Places { writer: self.clone(), held: held as usize })
     }
 
     /// Takes a record from one who can't wait.
@@ -286,6 +314,50 @@ impl Writer {
     }
 }
 
+/// Places in the queue for records that are still to come. What isn't used is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Places {
+    writer: Writer,
+    held: usize,
+}
+
+impl Places {
+    /// Takes the records. It can't fail: what they are about is done.
+    pub(crate) async fn fill(self, records: Vec<Record>) {
+        let Some(spool) = self.writer.0.spool.clone().filter(|_| self.held == 0) else {
+            return self.fill_now(records);
+        };
+        let (count, spooled) = (records.len(), records.clone());
+        match blocking(move || spool.append(&spooled)).await {
+            Ok(()) => {
+                self.writer.0.counters.spool(count);
+                self.writer.start();
+                self.writer.0.wake.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the spool takes no records; those of a statement that is done wait in memory");
+                self.fill_now(records);
+            }
+        }
+    }
+
+    /// Takes the records of one who can't wait.
+    pub(crate) fn fill_now(mut self, records: Vec<Record>) {
+        for record in records {
+            let counted = self.held > 0;
+            self.held = self.held.saturating_sub(1);
+            self.writer.push(record, counted);
+        }
+        self.writer.start();
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.writer.0.space.add_permits(self.held);
+    }
+}
+
 /// Says of an entry that its change may have been rolled back.
 fn mark_doubtful(record: Record) -> Record {
     match record {
@@ -313,12 +385,15 @@ fn spool_error(error: &io::Error) -> Error {
     Error::Spool(error.to_string())
 }
 
-fn full(record: &Record) -> Error {
-    let resource = match record {
+fn resource_of(record: &Record) -> String {
+    match record {
         Record::Query(query) => query.resource_type.clone(),
         Record::Entry(entry) => entry.resource.kind.to_string(),
         _ => String::new(),
-    };
+    }
+}
+
+fn full(resource: String) -> Error {
     Error::Store {
         action: audit_core::action::READ.to_owned(),
         resource,
