@@ -664,6 +664,7 @@ impl Capture {
             let work = self.work(&audit, catalogue, over, context);
             let answer = self.capture(&work, steps, sent, ask).await;
             if answer.is_ok() {
+                state.tickets.commit_begins();
                 let result = db.commit().await;
                 state.committed(&result).await;
                 result?;
@@ -745,7 +746,7 @@ impl Capture {
             let audit = self.in_force();
             let over = (db, state, false);
             let work = self.work(&audit, &catalogue, over, context);
-            if engine.complete(&work, unfinished.entries).await.is_ok_and(|done| done) {
+            if engine.complete(&work, &unfinished).await.is_ok_and(|done| done) {
                 return Ok(());
             }
         }

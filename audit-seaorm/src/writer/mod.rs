@@ -12,6 +12,7 @@ mod spool;
 mod tickets;
 mod work;
 
+use tickets::Prepared;
 pub(crate) use tickets::Tickets;
 
 use std::fmt;
@@ -202,9 +203,11 @@ impl Writer {
                 blocking(move || spool.append(&records)).await
             }
             Fate::Of(tickets) => {
-                let ticket = Uuid::now_v7();
-                let prepared = blocking(move || spool.prepare(ticket, entries)).await;
-                prepared.map(|()| tickets.add(self.clone(), ticket))
+                let (ticket, writer) = (Uuid::now_v7(), self.clone());
+                // Made where it is written: if nobody waits for it any more, it goes with the answer.
+                let prepared =
+                    blocking(move || spool.prepare(ticket, entries).map(|()| Prepared::new(writer, ticket)));
+                prepared.await.map(|prepared| tickets.add(prepared))
             }
         }
         .map_err(|error| spool_error(&error))?;
@@ -214,27 +217,12 @@ impl Writer {
         Ok(())
     }
 
-    async fn settle(&self, how: impl FnOnce(&Spool) + Send + 'static) {
-        let Some(spool) = self.0.spool.clone() else { return };
-        let settled = blocking(move || {
-            how(&spool);
-            Ok(())
-        });
-        if settled.await.is_err() {
-            tracing::error!("the end of a transaction couldn't be noted in the spool");
-        }
+    /// Tells the spool how the transaction of these entries ended. Blocks for the time of a write to the disk.
+    fn settle(&self, ticket: Uuid, how: fn(&Spool, Uuid)) {
+        let Some(spool) = &self.0.spool else { return };
+        how(spool, ticket);
         self.start();
         self.0.wake.notify_one();
-    }
-
-    /// The transaction of these entries was committed.
-    async fn confirm(&self, ticket: Uuid) {
-        self.settle(move |spool| spool.confirm(ticket)).await;
-    }
-
-    /// Nobody knows.
-    async fn doubt(&self, ticket: Uuid) {
-        self.settle(move |spool| spool.doubt(ticket)).await;
     }
 
     /// It was rolled back. Blocks for the time of a write to the disk.

@@ -2,7 +2,7 @@
 
 mod bulk;
 mod cascades;
-mod contention;
+pub(crate) mod contention;
 mod cost;
 mod differential;
 mod fire;
@@ -14,7 +14,7 @@ mod mutated;
 mod peers;
 mod raw;
 mod refusing;
-mod sessions;
+pub(crate) mod sessions;
 mod transparent;
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext};
