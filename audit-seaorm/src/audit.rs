@@ -122,6 +122,22 @@ impl Audit {
         self.0.writer.deliver().await
     }
 
+    /// Waits until nothing waits to be written: memory and spool are empty. Entries in the spool whose transactions are open
+    /// don't count. While the database takes nothing it doesn't end, so put a limit around it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(audit: audit_seaorm::Audit) {
+    /// match tokio::time::timeout(Duration::from_secs(5), audit.idle()).await {
+    ///     Ok(()) => println!("every record of a read is in its table"),
+    ///     Err(_) => println!("still waiting: {:?}", audit.metrics().reason),
+    /// }
+    /// # }
+    /// ```
+    pub async fn idle(&self) {
+        self.0.writer.idle().await;
+    }
+
     /// What waits to be written, for how long, and what became of the rest.
     pub fn metrics(&self) -> Metrics {
         self.0.writer.metrics()

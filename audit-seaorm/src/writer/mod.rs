@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use audit_core::{Config, Entry, Error, Record, Sink, Status};
 use chrono::Utc;
 use sea_orm::DatabaseConnection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::metrics::{Counters, Metrics};
@@ -76,6 +76,7 @@ impl Writer {
             queue: Mutex::default(),
             space: Semaphore::new(config.queue_limit.min(Semaphore::MAX_PERMITS)),
             wake: Arc::default(),
+            done: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             counters: Counters::default(),
         }))
@@ -265,6 +266,20 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Waits until nothing is in queue and spool.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let mut done = std::pin::pin!(self.0.done.notified());
+            // From here on it misses nothing.
+            done.as_mut().enable();
+            if !self.0.has_work() {
+                return;
+            }
+            self.start();
+            done.await;
+        }
     }
 
     /// Writes what is in queue and spool.

@@ -178,13 +178,10 @@ db_test!(c14_the_spool_is_delivered_in_the_background, async |t| -> Result<(), D
     read(&db).await?;
     db.audit().flush().await.expect("spooled");
     hide(t, false).await;
-    let delivered = async {
-        while db.audit().metrics().spooled > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), delivered).await.expect("delivered by itself");
-    assert_eq!(count(t).await, 1);
+    tokio::time::timeout(Duration::from_secs(30), db.audit().idle()).await.expect("delivered by itself");
+    assert_eq!((count(t).await, db.audit().metrics().spooled), (1, 0));
+    // There is nothing to wait for any more.
+    tokio::time::timeout(Duration::from_secs(1), db.audit().idle()).await.expect("idle");
     Ok(())
 });
 
