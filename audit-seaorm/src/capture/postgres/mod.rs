@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use audit_core::{AuditContext, Error, FailurePolicy};
-use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
+use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use super::cascades::{self, Change, Reached};
@@ -146,6 +146,11 @@ pub(super) async fn run(
         }
     };
     let mut images = rewritten.images(audited, &rows, known)?;
+    if rewritten.conflicting.is_some() && facts.partitioned {
+        let new = images.iter().filter(|image| image.old.is_none()).filter_map(|image| image.new.as_ref());
+        let finds = without_columns(finds(audited, new));
+        made(work, audited, finds).await?;
+    }
     let changed = |image: &Image| image.old.as_ref().map(|row| key(audited, &**row));
     if let Some(locked) = &locked
         && images.iter().filter_map(changed).any(|key| !locked.contains(&key))
@@ -172,6 +177,26 @@ pub(super) async fn run(
         Ask::Execute => affected(work, rows.len()).await,
         _ => Ok(Answer::Rows(rows)),
     }
+}
+
+/// That an upsert made the rows that weren't there before it, where it can't say so itself: what it updates it has locked
+/// before, and a row keeps its locker.
+async fn made(work: &Work<'_>, audited: &Audited, finds: Vec<SelectStatement>) -> Result<(), DbErr> {
+    for mut select in finds {
+        for row in work.db.query_all(select.expr(Expr::cust("xmax = 0"))).await? {
+            if !row.try_get_by_index::<bool>(0)? {
+                return Err(in_between(audited));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a statement says that hasn't found all the rows again that it had locked.
+const MOVED: &str = "audit_moved";
+
+fn is_moved(error: &DbErr) -> bool {
+    error.to_string().contains(MOVED)
 }
 
 /// A result that says that so many rows were affected: it can't be made by hand.
@@ -209,6 +234,8 @@ pub(super) struct Rewritten {
     change: Option<Change>,
     /// Reads and locks the rows that an upsert may update.
     conflicting: Option<Text>,
+    /// Whether an upsert's rows say whether it made them.
+    tells_made: bool,
 }
 
 impl Rewritten {
@@ -254,7 +281,7 @@ impl Rewritten {
                 && let Some(new) = &new
             {
                 old = known.remove(&key(audited, &**new));
-                if old.is_none() && !row.try_get::<bool>("", MADE)? {
+                if self.tells_made && old.is_none() && !row.try_get::<bool>("", MADE)? {
                     // Somebody inserted it after the look at what is there.
                     return Err(in_between(audited));
                 }
@@ -307,11 +334,12 @@ impl Pieces<'_> {
         self.with(&mut text, insert.with.as_ref());
         text.push("audit_n AS (").piece(self.sql, parsed, &body).push(" RETURNING ");
         self.image(&mut text, &alias, NEW);
-        if conflicting.is_some() {
+        let tells_made = conflicting.is_some() && !self.facts.partitioned;
+        if tells_made {
             text.push(", (").push(&alias).push(".xmax = 0) AS ").push(MADE);
         }
         let items = self.items(insert.returning.as_ref(), &insert.target)?;
-        self.finish(&mut text, &items, [false, true], conflicting.is_some());
+        self.finish(&mut text, &items, [false, true], tells_made);
         let one_trip = if conflicting.is_none() { OneTrip::of(self) } else { None };
         let change = match &insert.conflict {
             Conflict::Update { assigned, .. } => {
@@ -319,7 +347,7 @@ impl Pieces<'_> {
             }
             _ => None,
         };
-        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change, conflicting })
+        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change, conflicting, tells_made })
     }
 
     fn update(self, update: &Update) -> Result<Rewritten, String> {
@@ -362,6 +390,7 @@ impl Pieces<'_> {
             before: update.with.is_none().then_some(before),
             change: Some(Change::Updated(assigned)),
             conflicting: None,
+            tells_made: false,
         })
     }
 
@@ -390,6 +419,7 @@ impl Pieces<'_> {
             before: delete.with.is_none().then_some(before),
             change: Some(Change::Deleted),
             conflicting: None,
+            tells_made: false,
         })
     }
 

@@ -11,6 +11,7 @@ mod killed;
 mod load;
 mod lost;
 mod mutated;
+mod partitions;
 mod peers;
 mod raw;
 mod refusing;
