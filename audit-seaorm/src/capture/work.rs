@@ -262,13 +262,21 @@ pub(super) fn in_between(audited: &Audited) -> DbErr {
     to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: IN_BETWEEN })
 }
 
+/// The error of a write that didn't find rows again under the keys that they have now.
+pub(super) fn moved(audited: &Audited) -> DbErr {
+    to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: MOVED })
+}
+
 const IN_BETWEEN: &str = "another transaction inserted a row in between; try again";
+const MOVED: &str = "another transaction gave a row another key in between; try again";
 
 /// How often a write is tried that others get in the way of.
 const ATTEMPTS: usize = 8;
 
-fn may_try_again(result: &Result<Answer, DbErr>) -> bool {
-    result.as_ref().is_err_and(|error| is_audit_error(error) && error.to_string().contains(IN_BETWEEN))
+fn may_try_again<T>(result: &Result<T, DbErr>) -> bool {
+    result.as_ref().is_err_and(|error| {
+        is_audit_error(error) && [IN_BETWEEN, MOVED].iter().any(|reason| error.to_string().contains(reason))
+    })
 }
 
 impl Capture {
@@ -644,8 +652,10 @@ impl Capture {
         {
             let within = (&*context, &*state.id);
             let done =
-                postgres::at_once(pool, &self.in_force(), catalogue, step, &request, ask, within).await?;
-            if let Some(answer) = done {
+                postgres::at_once(pool, &self.in_force(), catalogue, step, &request, ask, within).await;
+            if !may_try_again(&done)
+                && let Some(answer) = done?
+            {
                 return Ok(answer);
             }
         }

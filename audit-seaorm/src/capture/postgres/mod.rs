@@ -17,7 +17,7 @@ use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
 use super::sql::{Assignment, Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
 use super::text::{Text, alias, quote, table};
-use super::work::{Answer, Ask, Request, Work, in_between, refused};
+use super::work::{Answer, Ask, Request, Work, in_between, moved, refused};
 use crate::Audit;
 use crate::db_error::{describe, is_retryable};
 use crate::registry::{Audited, Row};
@@ -59,7 +59,10 @@ pub(super) async fn at_once<C: ConnectionTrait>(
     let Some(Ready { texts, added }) = trip.ready(audit, context, transaction, piece, values) else {
         return Ok(None);
     };
-    let failed = |error| store_failure(error, audited, trip.action);
+    let failed = |error| match is_moved(&error) {
+        true => moved(audited),
+        false => store_failure(error, audited, trip.action),
+    };
     let (answer, none) = match ask {
         Ask::Execute => {
             let result = db.execute_raw(texts.execute.with(values, &added)).await.map_err(failed)?;
@@ -139,6 +142,9 @@ pub(super) async fn run(
         Err(error) => {
             // The whole transaction has failed with it.
             work.state.end_write();
+            if is_moved(&error) {
+                return Err(moved(audited));
+            }
             return Err(match (ask, error) {
                 (Ask::Execute, DbErr::Query(cause)) => DbErr::Exec(cause),
                 (_, error) => error,
@@ -382,6 +388,7 @@ impl Pieces<'_> {
         }
         let items = self.items(update.returning.as_ref(), &update.target)?;
         self.finish(&mut text, &items, [true, true], false);
+        self.none_missed(&mut text, update, None);
         Ok(Rewritten {
             one_trip: OneTrip::of(self),
             text,
@@ -446,6 +453,36 @@ impl Pieces<'_> {
     fn same_key(self, alias: &str) -> String {
         let equal = |(at, column)| format!("{column} = audit_o.audit_k{at}");
         self.keys(alias).into_iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// That the statement has changed each row that it had locked. One that it had to wait for may have got another key
+    /// meanwhile, by which its snapshot doesn't find it. `unless`: then it was to change nothing.
+    fn none_missed(self, text: &mut Text, update: &Update, unless: Option<&str>) {
+        let found = if self.facts.leaves_out
+            || (update.from.is_some() && !self.step.parsed.functions.is_empty())
+        {
+            // Some may be left out rightly: only those count that can't be found by their keys.
+            let table = table(BACKEND, self.sql, &update.target);
+            let same = self.same_key(&alias(BACKEND, self.sql, &update.target));
+            format!("NOT EXISTS (SELECT FROM audit_o WHERE NOT EXISTS (SELECT FROM {table} WHERE {same}))")
+        } else {
+            let locked = match update.from {
+                // A row may be joined to several.
+                Some(_) => {
+                    let keys = (0..self.keys("").len()).map(|at| format!("audit_k{at}")).collect::<Vec<_>>();
+                    format!("(SELECT DISTINCT {} FROM audit_o) AS audit_d", keys.join(", "))
+                }
+                None => "audit_o".to_owned(),
+            };
+            format!("(SELECT count(*) FROM {locked}) = (SELECT count(*) FROM audit_n)")
+        };
+        text.push(" WHERE CASE WHEN ").push(&found);
+        if let Some(unless) = unless {
+            text.push(" OR ").push(unless);
+        }
+        // Nothing that the database could work out beforehand.
+        text.push(" THEN TRUE ELSE CAST((SELECT '").push(MOVED);
+        text.push(" ' || count(*) FROM audit_n) AS boolean) END");
     }
 
     /// `FROM` and so on for the rows that a DELETE will delete, with locks.

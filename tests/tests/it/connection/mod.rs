@@ -10,6 +10,7 @@ mod hostile;
 mod killed;
 mod load;
 mod lost;
+mod moved;
 mod mutated;
 mod partitions;
 mod peers;
