@@ -285,7 +285,8 @@ impl AuditBuilder {
         self
     }
 
-    /// Audits everything that is announced, except the resources or tables with these names.
+    /// Audits everything that is announced, except the resources or tables with these names; [`build`](Self::build) fails if
+    /// one of them is nobody's.
     pub fn audit_everything_except<I>(mut self, names: I) -> Self
     where
         I: IntoIterator,
@@ -297,7 +298,8 @@ impl AuditBuilder {
     }
 
     /// Leaves a table out, and says why: whether an entity has it or not, [`Audit::coverage`] takes it for settled. `name`
-    /// is a table's or a resource's; `table.column` waives a column that the table's entity doesn't know.
+    /// is a table's or a resource's; `table.column` waives a column that the table's entity doesn't know, `table:delete` deletes
+    /// that attributes or configuration leave out, and `*:delete` those of all tables.
     pub fn waive(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
         self.selection.waivers.insert(name.into(), reason.into());
         self
@@ -336,7 +338,7 @@ impl AuditBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] for a setting, [`Error::Registration`] for a module without entities, a column that isn't
-    /// there, two tables with one resource name, attributes that contradict each other, or a waiver without a reason;
+    /// there, an exception that is nobody's name, two tables with one resource name, attributes that contradict each other, or a waiver without a reason;
     /// [`Error::Spool`] if the spool can't be used.
     pub fn build(mut self) -> Result<Audit, Error> {
         let config = self.config.take().unwrap_or_default();
