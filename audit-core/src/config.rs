@@ -499,6 +499,12 @@ impl Config {
     }
 }
 
+/// Which of some names is meant by one that is none of them, for suggestions in errors.
+#[doc(hidden)]
+pub fn closest_name<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    read::closest(name, known)
+}
+
 fn check_days(key: &str, days: u32) -> Result<(), ConfigError> {
     let problem = match days {
         0 => "is 0: every entry would be deleted at once",

@@ -31,6 +31,8 @@ pub use change::{Change, Changes, Diff, FieldValues, snapshot_json};
 pub use classify::{Classification, FieldKind, ParseClassificationError, classify, classify_field};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use compliance::{Framework, Frameworks};
+#[doc(hidden)]
+pub use config::closest_name;
 pub use config::{Config, ConfigError, FailurePolicy, ResourceConfig, SpoolSync};
 pub use context::{Actor, AuditContext, metadata_of};
 pub use entry::{Entry, action, module};

@@ -123,6 +123,22 @@ impl Audit {
         self.0.writer.deliver().await
     }
 
+    /// Waits until nothing waits to be written: memory and spool are empty. Entries in the spool whose transactions are open
+    /// don't count. While the database takes nothing it doesn't end, so put a limit around it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(audit: audit_seaorm::Audit) {
+    /// match tokio::time::timeout(Duration::from_secs(5), audit.idle()).await {
+    ///     Ok(()) => println!("every record of a read is in its table"),
+    ///     Err(_) => println!("still waiting: {:?}", audit.metrics().reason),
+    /// }
+    /// # }
+    /// ```
+    pub async fn idle(&self) {
+        self.0.writer.idle().await;
+    }
+
     /// What waits to be written, for how long, and what became of the rest.
     pub fn metrics(&self) -> Metrics {
         self.0.writer.metrics()
@@ -276,7 +292,8 @@ impl AuditBuilder {
         self
     }
 
-    /// Audits everything that is announced, except the resources or tables with these names.
+    /// Audits everything that is announced, except the resources or tables with these names; [`build`](Self::build) fails if
+    /// one of them is nobody's.
     pub fn audit_everything_except<I>(mut self, names: I) -> Self
     where
         I: IntoIterator,
@@ -288,7 +305,8 @@ impl AuditBuilder {
     }
 
     /// Leaves a table out, and says why: whether an entity has it or not, [`Audit::coverage`] takes it for settled. `name`
-    /// is a table's or a resource's; `table.column` waives a column that the table's entity doesn't know.
+    /// is a table's or a resource's; `table.column` waives a column that the table's entity doesn't know, `table:delete` deletes
+    /// that attributes or configuration leave out, and `*:delete` those of all tables.
     pub fn waive(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
         self.selection.waivers.insert(name.into(), reason.into());
         self
@@ -333,7 +351,7 @@ impl AuditBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] for a setting, [`Error::Registration`] for a module without entities, a column that isn't
-    /// there, two tables with one resource name, attributes that contradict each other, or a waiver without a reason;
+    /// there, an exception that is nobody's name, two tables with one resource name, attributes that contradict each other, or a waiver without a reason;
     /// [`Error::Spool`] if the spool can't be used.
     pub fn build(mut self) -> Result<Audit, Error> {
         let config = self.config.take().unwrap_or_default();

@@ -63,12 +63,38 @@ pub(crate) fn is_retryable(error: &DbErr) -> bool {
             .any(|sign| text.contains(sign))
 }
 
-/// Whether this is what the database answered, and not that the connection to it broke.
+/// Whether this is what the database answered to a commit, so that it is certain that nothing was committed: not that the
+/// connection broke, nor that the server ended it while the commit may have been under way.
 pub(crate) fn is_answer(error: &DbErr) -> bool {
     // The driver's type is known only where a feature of SeaORM is on that the program chooses.
-    error.sql_err().is_some()
+    let answered = error.sql_err().is_some()
         || aborts_transaction(error)
-        || error.to_string().contains("error returned from database")
+        || error.to_string().contains("error returned from database");
+    answered && !is_goodbye(error)
+}
+
+/// Whether the server's last word on a connection, in whatever language it speaks.
+fn is_goodbye(error: &DbErr) -> bool {
+    /// How the drivers' types show PostgreSQL's severities, its classes 57P0x and 08, and MySQL's numbers for a shutdown, a
+    /// killed or aborted connection and an interrupted statement. A text within a text has its quotes escaped, and can't look so.
+    const SHOWN: &[&str] = &[
+        "severity: Fatal",
+        "severity: Panic",
+        "code: \"57P0",
+        "code: \"08",
+        "code: Some(\"08",
+        "number: 1053,",
+        "number: 1152,",
+        "number: 1317,",
+        "number: 1927,",
+        "number: 3169,",
+    ];
+    /// How the messages of MySQL's driver begin.
+    const NUMBERED: &[&str] =
+        &["database: 1053 (", "database: 1152 (", "database: 1317 (", "database: 1927 (", "database: 3169 ("];
+    let (text, shown) = (error.to_string(), format!("{error:?}"));
+    LOST.iter().chain(NUMBERED).any(|sign| text.contains(sign))
+        || SHOWN.iter().any(|sign| shown.contains(sign))
 }
 
 /// Whether a database refused a record for what it is, and not for the state that the database is in: then it will never
@@ -123,7 +149,25 @@ pub(crate) fn without_values(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_values;
+    use sea_orm::{DbErr, RuntimeErr};
+
+    use super::{is_answer, without_values};
+
+    #[test]
+    fn c19_a_goodbye_is_no_answer_to_a_commit() {
+        let error = |text: &str| DbErr::Exec(RuntimeErr::Internal(text.to_owned()));
+        for (message, expected) in [
+            ("error returned from database: could not serialize access due to concurrent update", true),
+            ("error returned from database: 1213 (40001): Deadlock found when trying to get lock", true),
+            ("error returned from database: terminating connection due to administrator command", false),
+            ("error returned from database: 1053 (08S01): Server shutdown in progress", false),
+            ("error returned from database: 1053 (08S01): Der Server wird heruntergefahren", false),
+            ("error returned from database: 1927 (70100): Connection was killed", false),
+            ("error communicating with database: broken pipe", false),
+        ] {
+            assert_eq!(is_answer(&error(message)), expected, "{message}");
+        }
+    }
 
     #[test]
     fn i5_values_in_database_messages_are_left_out() {

@@ -120,7 +120,12 @@ pub struct Registry {
     left_out: Vec<String>,
     known: Vec<Known>,
     waivers: BTreeMap<String, String>,
+    /// Names in the configuration that are no entity's, with the setting.
+    unmatched: Vec<(&'static str, String)>,
 }
+
+/// The method whose names have to be there: they are the program's own.
+const EXCEPT: &str = "audit_everything_except";
 
 impl Registry {
     /// Resolves the selection against everything that was announced at link time.
@@ -174,9 +179,10 @@ impl Registry {
         let mut entities = HashMap::new();
         let mut tables = BTreeMap::new();
         let mut tables_by_resource: HashMap<String, String> = HashMap::new();
-        let mut unmatched: BTreeSet<&str> = selection.excluded_names.iter().map(String::as_str).collect();
-        unmatched.extend(config.skip_resources.iter().map(String::as_str));
-        unmatched.extend(config.resources.keys().map(String::as_str));
+        let mut unmatched: BTreeSet<(&'static str, &str)> = BTreeSet::new();
+        unmatched.extend(selection.excluded_names.iter().map(|name| (EXCEPT, name.as_str())));
+        unmatched.extend(config.skip_resources.iter().map(|name| ("skip_resources", name.as_str())));
+        unmatched.extend(config.resources.keys().map(|name| ("resources", name.as_str())));
         for (declared, options) in &chosen {
             let entity = declared.entity;
             if let Some(fate) = left_out(declared, selection, &waivers) {
@@ -210,7 +216,7 @@ impl Registry {
             let named = |name: &str| name == policy.resource || name == policy.table;
             let skipped =
                 selection.excluded_names.iter().chain(&config.skip_resources).any(|name| named(name));
-            unmatched.retain(|name| !named(name));
+            unmatched.retain(|(_, name)| !named(name));
             if let Some(reason) = waivers.get(&policy.resource) {
                 known.push(declared.known_as(&policy.resource, Fate::Waived(reason.clone())));
             } else if skipped {
@@ -230,15 +236,36 @@ impl Registry {
                 entities.insert(entity, Ok(audited));
             }
         }
-        if strict && let Some(name) = unmatched.first() {
-            tracing::warn!(resource = %name, "a resource that the settings name is none of the announced entities");
+        // Those that are left out in another way, and those whose attributes contradict each other, are known as well.
+        unmatched
+            .retain(|(_, name)| !known.iter().any(|known| *name == known.table || *name == known.resource));
+        if strict && let Some((_, name)) = unmatched.iter().find(|(setting, _)| *setting == EXCEPT) {
+            let names: Vec<&str> =
+                known.iter().flat_map(|known| [known.resource.as_str(), known.table.as_str()]).collect();
+            let closest = audit_core::closest_name(name, &names);
+            let hint = closest.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+            return Err(Error::Registration(format!(
+                "`{EXCEPT}` names `{name}`, and no entity's resource or table is called so{hint}"
+            )));
+        }
+        let unmatched =
+            unmatched.into_iter().map(|(setting, name)| (setting, name.to_owned())).collect::<Vec<_>>();
+        if strict {
+            for (setting, name) in &unmatched {
+                // It may be a resource of operations that are recorded by hand.
+                tracing::warn!(
+                    setting,
+                    name,
+                    "a name in the settings is that of none of the announced entities"
+                );
+            }
         }
         let fate = |known: &Known| !matches!(known.fate, Fate::Audited | Fate::Invalid(_));
         let mut left_out: Vec<String> =
             known.iter().filter(|known| fate(known)).map(|known| known.table.clone()).collect();
         left_out.sort();
         let on_failure = failure_policies(entities.values().flatten(), config);
-        let registry = Self { entities, tables, on_failure, left_out, known, waivers };
+        let registry = Self { entities, tables, on_failure, left_out, known, waivers, unmatched };
         for table in registry.without_hooks() {
             tracing::warn!(
                 table,
@@ -309,6 +336,11 @@ impl Registry {
     /// All entities that the program has announced or registered.
     pub(crate) fn known(&self) -> &[Known] {
         &self.known
+    }
+
+    /// Names in the configuration that are no entity's, with the setting.
+    pub(crate) fn unmatched(&self) -> &[(&'static str, String)] {
+        &self.unmatched
     }
 
     /// Reasons for which tables, resources or columns aren't audited, by name.

@@ -394,7 +394,7 @@ pub(super) fn variables<K: Into<OsString>, V: Into<OsString>>(
 }
 
 /// The key that resembles this one most, if any does at all.
-fn closest<'a>(key: &str, keys: &[&'a str]) -> Option<&'a str> {
+pub(super) fn closest<'a>(key: &str, keys: &[&'a str]) -> Option<&'a str> {
     let key = key.to_ascii_lowercase();
     let (distance, found) = keys.iter().map(|known| (distance(&key, known), *known)).min()?;
     (distance <= found.len().max(key.len()) / 2).then_some(found)

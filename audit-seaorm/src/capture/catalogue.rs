@@ -42,6 +42,11 @@ pub(super) struct TableFacts {
     pub(super) after_triggers: bool,
     /// Whether triggers of the user's run before or after a write, or rules rewrite it.
     pub(super) triggers: bool,
+    /// Whether a write may leave out rows that its condition names (PostgreSQL): triggers before it and rules can, also those of
+    /// tables below it.
+    pub(super) leaves_out: bool,
+    /// Whether its rows are in tables below it, so that there are no system columns of what a write returns (PostgreSQL).
+    pub(super) partitioned: bool,
     /// Whether a unique key of MySQL's is of the beginnings of texts.
     pub(super) prefix_keys: bool,
     /// Whether a constraint of SQLite's deletes the rows in the way of a new one.
@@ -233,6 +238,10 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
           EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 0) AS after, \
           EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
+          c.relhassubclass \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 2) \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS leaves_out, \
+          c.relkind = 'p' AS partitioned, \
           a.attname::text AS \"column\", y.typname::text AS type, a.attgenerated <> '' AS generated, \
           CASE WHEN y.typname = 'numeric' AND a.atttypmod >= 4 THEN (a.atttypmod - 4) & 2047 END AS scale, \
           y.typtype = 'e' AS enumerated, a.attnotnull AS required, \
@@ -292,6 +301,8 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         facts.id = (row.try_get("", "schema")?, row.try_get("", "name")?);
         facts.after_triggers = row.try_get("", "after")?;
         facts.triggers = row.try_get("", "triggers")?;
+        facts.leaves_out = row.try_get("", "leaves_out")?;
+        facts.partitioned = row.try_get("", "partitioned")?;
         facts.columns.push(ColumnFacts {
             name: row.try_get("", "column")?,
             type_name: row.try_get("", "type")?,

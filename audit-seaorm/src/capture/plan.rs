@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub(super) reads: Vec<Reads>,
     /// Whether it may begin, end or divide a transaction by itself.
     pub(super) divides: bool,
+    /// Whether it does more than read.
+    pub(super) writes: bool,
 }
 
 /// What capture has to do about what a text of SQL writes.
@@ -150,7 +152,8 @@ impl Plans {
             _ => false,
         };
         let divides = script.statements.iter().any(divides);
-        let plan = Arc::new(Planned { plan, reads, divides });
+        let writes = script.statements.iter().any(|parsed| !matches!(parsed.what, What::Read));
+        let plan = Arc::new(Planned { plan, reads, divides, writes });
         if sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
         }

@@ -15,6 +15,7 @@ use super::sql::question::{Column, Filter, Operand, Question, Scalar, question};
 use super::sql::{Parsed, TableName, What, Words};
 use crate::Audit;
 use crate::registry::Audited;
+use crate::writer::Places;
 
 /// What one statement reads and is to be recorded.
 #[derive(Debug)]
@@ -130,6 +131,8 @@ pub(super) struct Reading {
     audit: Audit,
     /// The connection's, whose writer is used if the other one has no database.
     own: Audit,
+    /// For its records in the queue, if they had to be had before.
+    places: Option<Places>,
 }
 
 impl Reading {
@@ -164,7 +167,35 @@ impl Reading {
         // Of several statements in one text only the last one's rows are there to be counted.
         let kind = reads.last().map_or(QueryType::Select, Reads::kind);
         let own = own.clone();
-        Self { queries, kind, begun: Instant::now(), count: None, status: Status::Success, audit, own }
+        let (begun, status) = (Instant::now(), Status::Success);
+        Self { queries, kind, begun, count: None, status, audit, own, places: None }
+    }
+
+    /// Takes places for its records now: for a statement that also writes, and would have been done in vain if they couldn't be
+    /// taken afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if there are none, unless the policy is best effort.
+    pub(super) async fn reserve(&mut self) -> Result<(), Error> {
+        if self.audit.sink().is_some() || self.is_lossy() {
+            return Ok(());
+        }
+        let resource = self.queries.first().map_or("", |query| &query.what.resource_type);
+        let places = self.audit.writer_or(&self.own).reserve(self.queries.len(), resource).await;
+        match places {
+            Ok(places) => self.places = Some(places),
+            Err(error) => {
+                // Nothing of it is recorded: it doesn't happen.
+                self.queries.clear();
+                return Err(error);
+            }
+        }
+        self.begun = Instant::now();
+        Ok(())
+    }
+
+    fn is_lossy(&self) -> bool {
+        self.audit.config().on_failure == FailurePolicy::BestEffort
     }
 
     /// Rows can be counted; there was none so far.
@@ -198,7 +229,11 @@ impl Reading {
     /// [`Error::Store`] if it can't be recorded, unless the policy is best effort.
     pub(super) async fn end(mut self) -> Result<(), Error> {
         let queries = self.complete();
-        let lossy = self.audit.config().on_failure == FailurePolicy::BestEffort;
+        if let Some(places) = self.places.take() {
+            places.fill(queries.into_iter().map(Record::from).collect()).await;
+            return Ok(());
+        }
+        let lossy = self.is_lossy();
         let (audit, own) = (self.audit.clone(), self.own.clone());
         drop(self);
         let count = queries.len();
@@ -246,6 +281,10 @@ impl Drop for Reading {
             self.status = Status::Warning;
         }
         let queries = self.complete();
+        if let Some(places) = self.places.take() {
+            places.fill_now(queries.into_iter().map(Record::from).collect());
+            return;
+        }
         if self.audit.sink().is_none() {
             let writer = self.audit.writer_or(&self.own);
             queries.into_iter().for_each(|query| writer.send_now(Record::from(query)));

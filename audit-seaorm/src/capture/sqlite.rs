@@ -26,6 +26,7 @@ use self::labels::{KEPT, Keeper, References};
 use super::images::{Image, entries};
 use super::plan::Step;
 use super::sql::{Conflict, What};
+use super::transaction::Unfinished;
 use super::work::{Answer, Ask, Request, Work, refused};
 use crate::Registry;
 use crate::entity::audit_log;
@@ -216,8 +217,8 @@ impl Engine {
     }
 
     /// Records what a dropped future's statement has changed; false if that is not possible.
-    pub(super) async fn complete(&self, work: &Work<'_>, entries: Option<[Uuid; 2]>) -> Result<bool, DbErr> {
-        let written = match entries {
+    pub(super) async fn complete(&self, work: &Work<'_>, left: &Unfinished) -> Result<bool, DbErr> {
+        let written = match left.entries {
             None => 0,
             Some([first, last]) => {
                 let ids: BTreeSet<Uuid> = [first, last].into();
@@ -235,6 +236,8 @@ impl Engine {
             // Their future was dropped after the entries, before the images were cleared.
             work.db.execute_unprepared(CLEAR).await?;
         } else {
+            // Those of its entries that are in the spool are made once more.
+            work.state.tickets.cancel_from(left.tickets);
             self.record(work, &[]).await?;
         }
         Ok(true)

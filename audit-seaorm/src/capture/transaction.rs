@@ -55,6 +55,8 @@ pub(super) struct Unfinished {
     pub(super) context: Arc<AuditContext>,
     /// The first and the last of its entries, once there was an attempt to write them.
     pub(super) entries: Option<[Uuid; 2]>,
+    /// How many tickets there were before it.
+    pub(super) tickets: usize,
 }
 
 impl State {
@@ -101,7 +103,11 @@ impl State {
 
     /// From here on the database may hold a change without its entry.
     pub(super) fn begin_write(&self, context: &Arc<AuditContext>) {
-        self.set_unfinished(Unfinished { context: Arc::clone(context), entries: None });
+        self.set_unfinished(Unfinished {
+            context: Arc::clone(context),
+            entries: None,
+            tickets: self.tickets.len(),
+        });
     }
 
     /// From here on some of the entries may have been written.
@@ -190,6 +196,7 @@ impl AuditTransaction {
                 if asks && inner.execute_unprepared("SELECT 1").await.is_err() {
                     state.tickets.cancel_from(0);
                 }
+                state.tickets.commit_begins();
                 let result = inner.commit().await;
                 state.committed(&result).await;
                 result

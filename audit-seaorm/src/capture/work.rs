@@ -262,13 +262,21 @@ pub(super) fn in_between(audited: &Audited) -> DbErr {
     to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: IN_BETWEEN })
 }
 
+/// The error of a write that didn't find rows again under the keys that they have now.
+pub(super) fn moved(audited: &Audited) -> DbErr {
+    to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: MOVED })
+}
+
 const IN_BETWEEN: &str = "another transaction inserted a row in between; try again";
+const MOVED: &str = "another transaction gave a row another key in between; try again";
 
 /// How often a write is tried that others get in the way of.
 const ATTEMPTS: usize = 8;
 
-fn may_try_again(result: &Result<Answer, DbErr>) -> bool {
-    result.as_ref().is_err_and(|error| is_audit_error(error) && error.to_string().contains(IN_BETWEEN))
+fn may_try_again<T>(result: &Result<T, DbErr>) -> bool {
+    result.as_ref().is_err_and(|error| {
+        is_audit_error(error) && [IN_BETWEEN, MOVED].iter().any(|reason| error.to_string().contains(reason))
+    })
 }
 
 impl Capture {
@@ -313,7 +321,7 @@ impl Capture {
             return Ok(Some(None));
         }
         let planned = self.plan(over, &statement.sql).await?;
-        if !matches!(planned.plan, Plan::Pass) {
+        if !matches!(planned.plan, Plan::Pass) || (planned.writes && !planned.reads.is_empty()) {
             return Ok(None);
         }
         let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
@@ -458,6 +466,10 @@ impl Capture {
         let Some(mut reading) = self.reading(&planned, &over, context, request.values())? else {
             return self.write(over, context, &planned, request, ask).await;
         };
+        if planned.writes {
+            // What is written can't be taken back if its read can't be recorded.
+            reading.reserve().await.map_err(|error| to_db_err(&error))?;
+        }
         let answer = self.write(over, context, &planned, request, ask).await;
         match &answer {
             Ok(Answer::Rows(rows)) if matches!(planned.plan, Plan::Pass) => {
@@ -640,8 +652,10 @@ impl Capture {
         {
             let within = (&*context, &*state.id);
             let done =
-                postgres::at_once(pool, &self.in_force(), catalogue, step, &request, ask, within).await?;
-            if let Some(answer) = done {
+                postgres::at_once(pool, &self.in_force(), catalogue, step, &request, ask, within).await;
+            if !may_try_again(&done)
+                && let Some(answer) = done?
+            {
                 return Ok(answer);
             }
         }
@@ -660,6 +674,7 @@ impl Capture {
             let work = self.work(&audit, catalogue, over, context);
             let answer = self.capture(&work, steps, sent, ask).await;
             if answer.is_ok() {
+                state.tickets.commit_begins();
                 let result = db.commit().await;
                 state.committed(&result).await;
                 result?;
@@ -741,7 +756,7 @@ impl Capture {
             let audit = self.in_force();
             let over = (db, state, false);
             let work = self.work(&audit, &catalogue, over, context);
-            if engine.complete(&work, unfinished.entries).await.is_ok_and(|done| done) {
+            if engine.complete(&work, &unfinished).await.is_ok_and(|done| done) {
                 return Ok(());
             }
         }

@@ -6,6 +6,7 @@
 //! let audit = Audit::builder()
 //!     .waive("session", "no business data; rows live for an hour")
 //!     .waive("bank_account.legacy_flag", "nothing writes it any more")
+//!     .waive("page_view:update", "only the counter changes")
 //!     .build()?;
 //! println!("{}", audit.coverage(db).await?);    // a table of what is audited, waived and missing
 //! audit.require_coverage(db).await?;            // at start-up: an error that lists each gap and what to do
@@ -14,7 +15,7 @@
 
 mod tables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use audit_core::{Error, Operations, action};
@@ -22,12 +23,15 @@ use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
 
 use crate::Audit;
+use crate::entity;
 use crate::registry::{Audited, Fate, Known};
 use crate::store::to_db_err;
 use tables::{Table, Tables};
 
 /// Names of our own tables begin so, those of other programs shouldn't.
 const OWN: &str = "audit_";
+/// In a waiver of an action: of every table.
+const ALL: &str = "*";
 /// Where SeaORM's migrator keeps its account.
 const MIGRATIONS: &str = "seaql_migrations";
 
@@ -51,8 +55,10 @@ pub struct TableCoverage {
     pub state: State,
     /// Columns of an audited table that its entity doesn't know and nobody waived: what is written there isn't recorded.
     pub unknown_columns: Vec<String>,
-    /// Writes to an audited table that attributes or configuration leave out: `create`, `update`, `delete`.
+    /// Writes to an audited table that attributes or configuration leave out, and nobody waived: `create`, `update`, `delete`.
     pub unrecorded_actions: Vec<&'static str>,
+    /// Writes that are left out with a reason.
+    pub waived_actions: BTreeMap<&'static str, String>,
     /// Whether `#[audited]` stands on the entity's hooks; without it they see nothing, and only an
     /// [`AuditConnection`](crate::AuditConnection) does.
     pub hooks: bool,
@@ -80,6 +86,17 @@ pub enum State {
     },
     /// It is to be audited, but the database has no such table.
     Missing,
+    /// A table of the audit itself isn't there, or not as it has to be: nothing could be recorded.
+    Unmigrated {
+        /// What is missing.
+        cause: String,
+    },
+    /// A name in the configuration that is no entity's: it does nothing, and something may be audited, or treated, as nobody
+    /// wanted. It may be right for a resource of operations that are recorded by hand; then it is to be waived.
+    Unmatched {
+        /// The setting that has it.
+        setting: &'static str,
+    },
     /// A waiver of something that isn't there.
     Stale {
         /// The reason that it gives.
@@ -93,7 +110,8 @@ impl Audit {
     /// [`AuditBuilder::waive`](crate::AuditBuilder::waive) or [`Config::waivers`](crate::Config::waivers).
     ///
     /// Views aren't tables, partitions belong to their parent. Left out are the tables of the database itself, of its
-    /// extensions and of migrators, and those whose names begin with `audit_`, unless an entity has one.
+    /// extensions and of migrators, and those whose names begin with `audit_`, unless an entity has one. Of the audit's own tables
+    /// those are in the report that it needs and that aren't there.
     ///
     /// # Errors
     /// The database's.
@@ -136,8 +154,9 @@ impl Coverage {
         self.gaps().next().is_none()
     }
 
-    /// The tables that are neither audited nor waived, and those with columns that are neither. A waiver about nothing and
-    /// an entity without a table leave nothing unrecorded: they are in the report, but no gaps.
+    /// The tables that are neither audited nor waived, those with columns or actions that are neither, tables that the audit
+    /// itself needs, and names in the configuration that are nobody's. A waiver about nothing and an entity without a table
+    /// leave nothing unrecorded: they are in the report, but no gaps.
     pub fn gaps(&self) -> impl Iterator<Item = &TableCoverage> {
         self.tables.iter().filter(|row| row.is_gap())
     }
@@ -146,21 +165,9 @@ impl Coverage {
     fn demand(&self) -> String {
         let mut text = format!("the audit doesn't cover {} table(s) of the database:", self.gaps().count());
         for row in self.gaps() {
-            let table = &row.table;
-            let what_to_do = match (&row.state, &row.entity) {
-                (State::Uncovered { cause }, Some(entity)) => format!(
-                    "{cause}; audit `{entity}` (`#[derive(Auditable)]` and `#[audited]`, or `AuditBuilder::register`), or say why not: `#[audit(skip, reason = \"..\")]` or `AuditBuilder::waive(\"{table}\", \"..\")`"
-                ),
-                (State::Uncovered { cause }, None) => format!(
-                    "{cause}; derive `Auditable` on its entity, register the entity by `AuditBuilder::register`, or say why not: `AuditBuilder::waive(\"{table}\", \"..\")`"
-                ),
-                _ => format!(
-                    "its entity doesn't know {}; add what is missing to the entity, or say why not, column by column: `AuditBuilder::waive(\"{table}.{}\", \"..\")`",
-                    list(&row.unknown_columns),
-                    row.unknown_columns.first().map_or("column", String::as_str)
-                ),
-            };
-            text.push_str(&format!("\n- {table}: {what_to_do}"));
+            for what_to_do in row.demands() {
+                text.push_str(&format!("\n- {}: {what_to_do}", row.table));
+            }
         }
         text
     }
@@ -169,7 +176,42 @@ impl Coverage {
 impl TableCoverage {
     /// Whether something can be written here that is neither recorded nor waived.
     pub fn is_gap(&self) -> bool {
-        matches!(self.state, State::Uncovered { .. }) || !self.unknown_columns.is_empty()
+        matches!(self.state, State::Uncovered { .. } | State::Unmigrated { .. } | State::Unmatched { .. })
+            || !self.unknown_columns.is_empty()
+            || !self.unrecorded_actions.is_empty()
+    }
+
+    /// What to do about it.
+    fn demands(&self) -> Vec<String> {
+        let table = &self.table;
+        let mut demands = Vec::new();
+        match (&self.state, &self.entity) {
+            (State::Uncovered { cause }, Some(entity)) => demands.push(format!(
+                "{cause}; audit `{entity}` (`#[derive(Auditable)]` and `#[audited]`, or `AuditBuilder::register`), or say why not: `#[audit(skip, reason = \"..\")]` or `AuditBuilder::waive(\"{table}\", \"..\")`"
+            )),
+            (State::Uncovered { cause }, None) => demands.push(format!(
+                "{cause}; derive `Auditable` on its entity, register the entity by `AuditBuilder::register`, or say why not: `AuditBuilder::waive(\"{table}\", \"..\")`"
+            )),
+            (State::Unmigrated { cause }, _) => demands.push(format!(
+                "{cause}, and the audit writes to it; run the migrations (`audit_migration::Migrator::up`)"
+            )),
+            (State::Unmatched { setting }, _) => demands.push(format!(
+                "the setting `{setting}` names it, and no entity's resource or table is called so; correct the name, or, if it is a resource of operations that are recorded by hand, say so: `AuditBuilder::waive(\"{table}\", \"..\")`"
+            )),
+            _ => {}
+        }
+        if let Some(column) = self.unknown_columns.first() {
+            demands.push(format!(
+                "its entity doesn't know {}; add what is missing to the entity, or say why not, column by column: `AuditBuilder::waive(\"{table}.{column}\", \"..\")`",
+                list(&self.unknown_columns)
+            ));
+        }
+        for action in &self.unrecorded_actions {
+            demands.push(format!(
+                "`{action}` isn't recorded, because attributes or `skip_actions` leave it out; record it, or say why not: `AuditBuilder::waive(\"{table}:{action}\", \"..\")`"
+            ));
+        }
+        demands
     }
 
     fn new(table: String, entity: Option<&Known>, state: State) -> Self {
@@ -179,6 +221,7 @@ impl TableCoverage {
             state,
             unknown_columns: Vec::new(),
             unrecorded_actions: Vec::new(),
+            waived_actions: BTreeMap::new(),
             hooks: false,
         }
     }
@@ -189,13 +232,18 @@ impl TableCoverage {
             State::Waived { reason } => format!("waived: {reason}"),
             State::Uncovered { cause } => format!("NOT COVERED: {cause}"),
             State::Missing => "to be audited, but there is no such table".to_owned(),
+            State::Unmigrated { cause } => format!("NOT THERE: {cause}"),
+            State::Unmatched { setting } => format!("UNKNOWN NAME in `{setting}`"),
             State::Stale { reason } => format!("waived, but there is no such thing: {reason}"),
         };
         if !self.unknown_columns.is_empty() {
             remarks.push_str(&format!("; NOT COVERED: {}", list(&self.unknown_columns)));
         }
         if !self.unrecorded_actions.is_empty() {
-            remarks.push_str(&format!("; without {}", self.unrecorded_actions.join(", ")));
+            remarks.push_str(&format!("; NOT COVERED: {}", self.unrecorded_actions.join(", ")));
+        }
+        for (action, reason) in &self.waived_actions {
+            remarks.push_str(&format!("; without {action}: {reason}"));
         }
         if matches!(self.state, State::Audited { .. }) && !self.hooks {
             remarks.push_str("; not by hooks");
@@ -247,8 +295,15 @@ impl Report<'_> {
                 rows.push(TableCoverage::new(known.table.clone(), Some(known), state));
             }
         }
-        for (name, reason) in self.audit.registry().waivers() {
-            if !seen.contains(name) && !self.is_about_something(name) {
+        rows.extend(self.unmigrated());
+        let waivers = self.audit.registry().waivers();
+        let unmatched = self.audit.registry().unmatched();
+        for (setting, name) in unmatched.iter().filter(|(_, name)| !waivers.contains_key(name)) {
+            rows.push(TableCoverage::new(name.clone(), None, State::Unmatched { setting }));
+        }
+        let is_known = |name: &String| unmatched.iter().any(|(_, unmatched)| unmatched == name);
+        for (name, reason) in waivers {
+            if !is_known(name) && !seen.contains(name) && !self.is_about_something(name) {
                 let state = State::Stale { reason: reason.clone() };
                 rows.push(TableCoverage::new(name.clone(), None, state));
             }
@@ -258,6 +313,29 @@ impl Report<'_> {
             (stale(a), &a.table).cmp(&(stale(b), &b.table))
         });
         Coverage { tables: rows }
+    }
+
+    /// The audit's own tables that aren't as it needs them.
+    fn unmigrated(&self) -> Vec<TableCoverage> {
+        if self.audit.sink().is_some() {
+            return Vec::new();
+        }
+        let needed = entity::needed(self.audit.registry()).into_iter().filter_map(|(name, columns)| {
+            let cause = match self.tables.find(name) {
+                None => "there is no such table".to_owned(),
+                Some(table) => {
+                    let is_there =
+                        |column: &String| table.columns.iter().any(|c| self.tables.same_column(c, column));
+                    let missing: Vec<String> = columns.into_iter().filter(|c| !is_there(c)).collect();
+                    if missing.is_empty() {
+                        return None;
+                    }
+                    format!("it doesn't have {}", list(&missing))
+                }
+            };
+            Some(TableCoverage::new(name.to_owned(), None, State::Unmigrated { cause }))
+        });
+        needed.collect()
     }
 
     fn of_table(&self, table: &Table) -> TableCoverage {
@@ -296,8 +374,14 @@ impl Report<'_> {
         let Operations { create, update, delete, .. } = policy.operations;
         for (wanted, action) in [(create, action::CREATE), (update, action::UPDATE), (delete, action::DELETE)]
         {
-            if !wanted || self.audit.skips(action) {
-                row.unrecorded_actions.push(action);
+            if wanted && !self.audit.skips(action) {
+                continue;
+            }
+            let waivers = self.audit.registry().waivers();
+            let names = [&row.table, &policy.table, &policy.resource, ALL].map(|of| format!("{of}:{action}"));
+            match names.iter().find_map(|name| waivers.get(name)) {
+                Some(reason) => _ = row.waived_actions.insert(action, reason.clone()),
+                None => row.unrecorded_actions.push(action),
             }
         }
         row
@@ -338,7 +422,8 @@ impl Report<'_> {
             .filter(move |known| self.tables.find(&known.table).is_some_and(|found| found == table))
     }
 
-    /// Whether a waiver's name is a table's, that of a resource with a table, or an unknown column's of an audited table.
+    /// Whether a waiver's name is a table's, that of a resource with a table, an unknown column's or an action's of an audited
+    /// table.
     fn is_about_something(&self, name: &str) -> bool {
         let of_resource = |name: &str| {
             let entities = self.known.iter().filter(|known| known.resource == name);
@@ -346,6 +431,11 @@ impl Report<'_> {
         };
         if self.tables.find(name).is_some() || of_resource(name).is_some() {
             return true;
+        }
+        if let Some((table, action)) = name.rsplit_once(':')
+            && [action::CREATE, action::UPDATE, action::DELETE].contains(&action)
+        {
+            return table == ALL || self.tables.find(table).is_some() || of_resource(table).is_some();
         }
         let Some((table, column)) = name.rsplit_once('.') else { return false };
         let table = self.tables.find(table).or_else(|| of_resource(table));

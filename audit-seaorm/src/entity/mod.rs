@@ -11,6 +11,22 @@ pub mod audit_violation;
 mod recorded;
 
 use audit_core::Error;
+use sea_orm::{EntityTrait, IdenStatic, Iterable};
+
+use crate::Registry;
+
+/// The tables that an audit of these entities writes, with their columns.
+pub(crate) fn needed(registry: &Registry) -> Vec<(&'static str, Vec<String>)> {
+    let mut needed = vec![table(audit_log::Entity)];
+    if registry.policies().iter().any(|policy| policy.operations.read) {
+        needed.push(table(audit_query::Entity));
+    }
+    needed
+}
+
+fn table<E: EntityTrait>(entity: E) -> (&'static str, Vec<String>) {
+    (entity.table_name(), E::Column::iter().map(|column| column.as_str().to_owned()).collect())
+}
 
 pub(crate) use recorded::StoredFamily;
 

@@ -12,6 +12,7 @@ mod spool;
 mod tickets;
 mod work;
 
+use tickets::Prepared;
 pub(crate) use tickets::Tickets;
 
 use std::fmt;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use audit_core::{Config, Entry, Error, Record, Sink, Status};
 use chrono::Utc;
 use sea_orm::DatabaseConnection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::metrics::{Counters, Metrics};
@@ -75,6 +76,7 @@ impl Writer {
             queue: Mutex::default(),
             space: Semaphore::new(config.queue_limit.min(Semaphore::MAX_PERMITS)),
             wake: Arc::default(),
+            done: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             counters: Counters::default(),
         }))
@@ -127,15 +129,43 @@ impl Writer {
     }
 
     async fn wait_for_space(&self, record: &Record) -> Result<bool, Error> {
+        match self.wait_for(1).await {
+            true => Ok(true),
+            false => Err(full(resource_of(record))),
+        }
+    }
+
+    /// Waits for so many places, and takes them.
+    async fn wait_for(&self, places: u32) -> bool {
         self.start();
-        let wait = tokio::time::timeout(self.0.settings.queue_wait, self.0.space.acquire()).await;
+        let wait = tokio::time::timeout(self.0.settings.queue_wait, self.0.space.acquire_many(places)).await;
         match wait {
             Ok(Ok(permit)) => {
                 permit.forget();
-                Ok(true)
+                true
             }
-            _ => Err(full(record)),
+            _ => false,
         }
+    }
+
+    /// Takes places for records that are still to come, so that what they are about isn't done in vain.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if there are none within the time that the configuration allows.
+    pub(crate) async fn reserve(&self, records: usize, resource: &str) -> Result<Places, Error> {
+        // More than there are at all would never be free; those that come without a place are few.
+        let wanted = u32::try_from(records.min(self.0.settings.queue_limit)).unwrap_or(u32::MAX);
+        let held = match self.0.space.try_acquire_many(wanted) {
+            Ok(permit) => {
+                permit.forget();
+                wanted
+            }
+            // See `send`: who waits may hold the connection that the writer needs.
+            Err(_) if self.0.spool.is_some() => 0,
+            Err(_) if self.wait_for(wanted).await => wanted,
+            Err(_) => return Err(full(resource.to_owned())),
+        };
+        Ok(Places { writer: self.clone(), held: held as usize })
     }
 
     /// Takes a record from one who can't wait.
@@ -187,9 +217,11 @@ impl Writer {
                 blocking(move || spool.append(&records)).await
             }
             Fate::Of(tickets) => {
-                let ticket = Uuid::now_v7();
-                let prepared = blocking(move || spool.prepare(ticket, entries)).await;
-                prepared.map(|()| tickets.add(self.clone(), ticket))
+                let (ticket, writer) = (Uuid::now_v7(), self.clone());
+                // Made where it is written: if nobody waits for it any more, it goes with the answer.
+                let prepared =
+                    blocking(move || spool.prepare(ticket, entries).map(|()| Prepared::new(writer, ticket)));
+                prepared.await.map(|prepared| tickets.add(prepared))
             }
         }
         .map_err(|error| spool_error(&error))?;
@@ -214,27 +246,12 @@ impl Writer {
         Ok(())
     }
 
-    async fn settle(&self, how: impl FnOnce(&Spool) + Send + 'static) {
-        let Some(spool) = self.0.spool.clone() else { return };
-        let settled = blocking(move || {
-            how(&spool);
-            Ok(())
-        });
-        if settled.await.is_err() {
-            tracing::error!("the end of a transaction couldn't be noted in the spool");
-        }
+    /// Tells the spool how the transaction of these entries ended. Blocks for the time of a write to the disk.
+    fn settle(&self, ticket: Uuid, how: fn(&Spool, Uuid)) {
+        let Some(spool) = &self.0.spool else { return };
+        how(spool, ticket);
         self.start();
         self.0.wake.notify_one();
-    }
-
-    /// The transaction of these entries was committed.
-    async fn confirm(&self, ticket: Uuid) {
-        self.settle(move |spool| spool.confirm(ticket)).await;
-    }
-
-    /// Nobody knows.
-    async fn doubt(&self, ticket: Uuid) {
-        self.settle(move |spool| spool.doubt(ticket)).await;
     }
 
     /// It was rolled back. Blocks for the time of a write to the disk.
@@ -279,6 +296,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Waits until nothing is in queue and spool.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let mut done = std::pin::pin!(self.0.done.notified());
+            // From here on it misses nothing.
+            done.as_mut().enable();
+            if !self.0.has_work() {
+                return;
+            }
+            self.start();
+            done.await;
+        }
+    }
+
     /// Writes what is in queue and spool.
     ///
     /// # Errors
@@ -314,6 +345,50 @@ impl Writer {
     }
 }
 
+/// Places in the queue for records that are still to come. What isn't used is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Places {
+    writer: Writer,
+    held: usize,
+}
+
+impl Places {
+    /// Takes the records. It can't fail: what they are about is done.
+    pub(crate) async fn fill(self, records: Vec<Record>) {
+        let Some(spool) = self.writer.0.spool.clone().filter(|_| self.held == 0) else {
+            return self.fill_now(records);
+        };
+        let (count, spooled) = (records.len(), records.clone());
+        match blocking(move || spool.append(&spooled)).await {
+            Ok(()) => {
+                self.writer.0.counters.spool(count);
+                self.writer.start();
+                self.writer.0.wake.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the spool takes no records; those of a statement that is done wait in memory");
+                self.fill_now(records);
+            }
+        }
+    }
+
+    /// Takes the records of one who can't wait.
+    pub(crate) fn fill_now(mut self, records: Vec<Record>) {
+        for record in records {
+            let counted = self.held > 0;
+            self.held = self.held.saturating_sub(1);
+            self.writer.push(record, counted);
+        }
+        self.writer.start();
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.writer.0.space.add_permits(self.held);
+    }
+}
+
 /// Says of an entry that its change may have been rolled back.
 fn mark_doubtful(record: Record) -> Record {
     match record {
@@ -341,14 +416,17 @@ fn spool_error(error: &io::Error) -> Error {
     Error::Spool(error.to_string())
 }
 
-fn full(record: &Record) -> Error {
-    let (action, resource) = match record {
-        Record::Query(query) => (audit_core::action::READ.to_owned(), query.what.resource_type.clone()),
-        Record::Entry(entry) => (entry.action.to_string(), entry.resource.kind.to_string()),
-        other => ("record".to_owned(), other.table().to_owned()),
-    };
+fn resource_of(record: &Record) -> String {
+    match record {
+        Record::Query(query) => query.what.resource_type.clone(),
+        Record::Entry(entry) => entry.resource.kind.to_string(),
+        other => other.table().to_owned(),
+    }
+}
+
+fn full(resource: String) -> Error {
     Error::Store {
-        action,
+        action: "record".to_owned(),
         resource,
         reason: "the queue is full and the database doesn't take its records fast enough; a `spool_dir` would keep them".to_owned(),
         retryable: true,

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) space: Semaphore,
     /// There is something to do.
     pub(super) wake: Arc<Notify>,
+    /// Something is done.
+    pub(super) done: Notify,
     /// Held by who writes: the task, or somebody who waits for it.
     pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) counters: Counters,
@@ -164,7 +166,7 @@ impl Shared {
         !queue.batch.is_empty() || !queue.waiting.is_empty()
     }
 
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         self.is_waiting() || self.spool.as_ref().is_some_and(|spool| spool.has_due())
     }
 
@@ -239,6 +241,7 @@ impl Shared {
                     Ok(())
                 })
                 .await;
+                self.done.notify_waiters();
                 Next::Again
             }
             Err(error) => {
@@ -298,6 +301,7 @@ impl Shared {
             std::mem::take(&mut queue.batch).iter().filter(|queued| queued.counted).count()
         };
         self.space.add_permits(places);
+        self.done.notify_waiters();
     }
 
     fn failed(&self, error: &DbErr) {

@@ -1,7 +1,7 @@
 //! Everything in the database is audited, or waived by name with a reason; what isn't is found.
 
 use audit_seaorm::coverage::{Coverage, State};
-use audit_seaorm::{Audit, AuditBuilder, Config, EntityOptions, is_audit_error};
+use audit_seaorm::{Audit, AuditBuilder, Config, EntityOptions, MemorySink, is_audit_error};
 use audit_tests::{DbBackend, TestDb, db_test};
 
 use crate::fixtures::{account, create_table, shop, undecorated, waived};
@@ -158,6 +158,101 @@ db_test!(c17_what_settings_leave_out_is_found, async |t| {
     let order = found.tables.iter().find(|row| row.table == "shop_order").unwrap();
     assert_eq!(order.unrecorded_actions, ["delete"]);
 });
+
+db_test!(c17_an_action_that_is_left_out_is_a_gap_unless_it_is_waived, async |t| {
+    set_up(t).await;
+    let audit = |waived: &[&str]| {
+        let config = Config::from_toml("skip_actions = ['delete']").unwrap();
+        let audit = Audit::builder().config(config);
+        waived.iter().fold(audit, |audit, name| audit.waive(*name, "counters only"))
+    };
+    let error =
+        audit(&["Line:delete"]).build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
+    assert!(error.contains("doesn't cover 1 table(s)"), "{error}");
+    assert!(error.contains("- shop_order: `delete` isn't recorded"), "{error}");
+    assert!(error.contains("`AuditBuilder::waive(\"shop_order:delete\", \"..\")`"), "{error}");
+    for waived in [&["Line:delete", "shop_order:delete"][..], &["*:delete"]] {
+        let found = audit(waived).build().unwrap().require_coverage(&t.db).await.unwrap();
+        let order = found.tables.iter().find(|row| row.table == "shop_order").unwrap();
+        assert!(order.unrecorded_actions.is_empty());
+        assert_eq!(order.waived_actions.get("delete").map(String::as_str), Some("counters only"));
+        assert!(found.to_string().contains("without delete: counters only"), "{found}");
+        assert!(waived.iter().all(|name| said(&found, name).is_empty()), "none is stale\n{found}");
+    }
+    // Another action's waiver doesn't help; one of a table that isn't there is about nothing.
+    let found = audit(&["*:delete", "shop_order:update", "ghost:delete"])
+        .build()
+        .unwrap()
+        .coverage(&t.db)
+        .await
+        .unwrap();
+    assert_eq!(said(&found, "ghost:delete"), "stale: counters only");
+    assert!(!coverage(t, audit(&["*:update"])).await.is_complete());
+});
+
+// The start went well, and the first write failed.
+db_test!(c17_tables_that_the_audit_needs_are_missed, async |t| {
+    set_up(t).await;
+    create_table(t, account::Entity).await;
+    let rename =
+        async |from: &str, to: &str| t.execute(&format!("ALTER TABLE {from} RENAME TO {to}")).await.unwrap();
+    let only = |reads: bool| {
+        let mut config = Config::default();
+        config.log_reads = reads;
+        Audit::builder()
+            .config(config)
+            .register_module("crate::fixtures::shop")
+            .waive("account", "not of the shop")
+    };
+    rename("audit_query", "elsewhere").await;
+    assert!(
+        coverage(t, only(false).waive("elsewhere", "hidden")).await.is_complete(),
+        "nothing is recorded of reads"
+    );
+    let audit = only(true).waive("elsewhere", "hidden");
+    let error = audit.build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "- audit_query: there is no such table, and the audit writes to it; run the migrations"
+        ),
+        "{error}"
+    );
+    rename("elsewhere", "audit_query").await;
+    rename("audit_log", "somewhere").await;
+    let found = coverage(t, only(true).waive("somewhere", "hidden")).await;
+    assert_eq!(found.gaps().map(|row| row.table.as_str()).collect::<Vec<_>>(), ["audit_log"]);
+    assert!(found.to_string().contains("NOT THERE: there is no such table"), "{found}");
+    rename("somewhere", "audit_log").await;
+    t.execute("ALTER TABLE audit_log RENAME COLUMN reason TO why").await.unwrap();
+    let error = only(true).build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
+    assert!(error.contains("- audit_log: it doesn't have the column `reason`"), "{error}");
+    // Where entries go elsewhere, the tables aren't needed.
+    assert!(coverage(t, only(true).sink(MemorySink::default())).await.is_complete());
+});
+
+db_test!(c17_names_in_the_configuration_that_are_nobodys_are_gaps, on(sqlite), async |t| {
+    set_up(t).await;
+    let config = || {
+        let text =
+            "skip_resources = ['Ordre', 'session', 'scratch']\n[resources.Lines]\non_failure = 'best_effort'";
+        Audit::builder().config(Config::from_toml(text).unwrap())
+    };
+    let error = config().build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
+    assert!(error.contains("- Ordre: the setting `skip_resources` names it"), "{error}");
+    assert!(error.contains("- Lines: the setting `resources` names it"), "{error}");
+    assert!(!error.contains("session") && !error.contains("scratch"), "known, though not audited: {error}");
+    let found =
+        coverage(t, config().waive("Lines", "printed by hand").waive("Ordre", "of another program")).await;
+    assert!(found.is_complete() && said(&found, "Lines").is_empty(), "{found}");
+});
+
+#[test]
+fn c17_an_exception_that_is_nobodys_name_is_an_error() {
+    let error = Audit::builder().audit_everything_except(["Acount"]).build().unwrap_err().to_string();
+    assert!(error.contains("`audit_everything_except` names `Acount`"), "{error}");
+    assert!(error.contains("did you mean `account`?"), "{error}");
+    Audit::builder().audit_everything_except(["Account", "shop_line", "session"]).build().unwrap();
+}
 
 db_test!(c17_names_are_the_databases_own, async |t| {
     let quote = t.pick("\"", "\"", "`");

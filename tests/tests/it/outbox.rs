@@ -9,6 +9,8 @@ use audit_seaorm::{
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Set, TransactionTrait};
 
+use crate::connection::contention::dropped;
+use crate::connection::sessions::{id_of, kill, single, waiting};
 use crate::fixtures::{account, create_table, entries, keys, quiet_account, set_balance, set_up_shelves};
 
 fn audit(dir: &Path) -> Audit {
@@ -232,5 +234,83 @@ db_test!(c19_entries_of_undone_changes_are_never_a_success, async |t| -> Result<
     said.sort();
     expected.sort_unstable();
     assert_eq!(said, expected);
+    Ok(())
+});
+
+// The server's goodbye came as an error of the commit, and was taken for its answer: the entry was forgotten.
+db_test!(c19_a_server_that_goes_while_it_commits_leaves_doubt, on(postgres, mysql), async |t| -> Result<
+    (),
+    DbErr,
+> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    if t.backend == DbBackend::Postgres {
+        // The commit itself waits: for a lock that a deferred trigger wants.
+        t.execute(
+            "CREATE TABLE gate (id int); \
+             CREATE FUNCTION pass() RETURNS trigger AS $$ BEGIN LOCK TABLE gate; RETURN NULL; END $$ LANGUAGE plpgsql; \
+             CREATE CONSTRAINT TRIGGER gated AFTER UPDATE ON shelf DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION pass()",
+        )
+        .await?;
+    }
+    let db = connect(t, dir.path());
+    hide(t, true).await;
+    let transaction = db.begin().await?;
+    transaction.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'a' AND number = 1").await?;
+    let id = id_of(&transaction).await;
+    let gate = single(t).await.begin().await?;
+    if t.backend == DbBackend::Postgres {
+        gate.execute_unprepared("LOCK TABLE gate").await?;
+        let commit = tokio::spawn(transaction.commit());
+        kill(t, waiting(t, 1).await[0]).await;
+        commit.await.expect("no panic").expect_err("the connection is gone");
+    } else {
+        kill(t, id).await;
+        transaction.commit().await.expect_err("the connection is gone");
+    }
+    gate.rollback().await?;
+    hide(t, false).await;
+    db.audit().shutdown().await.expect("delivered");
+    assert_eq!(said(t).await, ["update a/1 warning"]);
+    Ok(())
+});
+
+// Whatever a commit that nobody waited for has done: a change that is there has its entry, and one that isn't has none that says
+// it were.
+db_test!(c19_a_commit_that_is_dropped_half_way_loses_no_entry, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    set_up_shelves(t).await;
+    let db = connect(t, dir.path());
+    hide(t, true).await;
+    let mut changed = Vec::new();
+    for polls in 1..8 {
+        let label = format!("after {polls}");
+        let transaction = db.begin().await?;
+        transaction
+            .execute_unprepared(&format!(
+                "UPDATE shelf SET label = '{label}' WHERE room = 'a' AND number = 1"
+            ))
+            .await?;
+        _ = dropped(transaction.commit(), polls).await;
+        // What waits for the row comes after the end of that transaction.
+        t.execute("UPDATE shelf SET number = number WHERE room = 'a'").await?;
+        let now = t.value::<String>("SELECT label FROM shelf WHERE room = 'a' AND number = 1").await?;
+        changed.push((now == label, label));
+    }
+    assert_eq!(db.audit().metrics().prepared, 0, "none waits for the next start");
+    hide(t, false).await;
+    db.audit().shutdown().await.expect("delivered");
+    let entries = entries(t).await;
+    for (changed, label) in changed {
+        let of_it = |entry: &&audit_seaorm::entity::audit_log::Model| {
+            entry.changes.as_deref().is_some_and(|changes| changes.contains(&format!("\"new\":\"{label}\"")))
+        };
+        let said: Vec<&str> = entries.iter().filter(of_it).map(|entry| entry.status.as_str()).collect();
+        match changed {
+            true => assert_eq!(said.len(), 1, "{label}"),
+            false => assert!(said.is_empty() || said == ["warning"], "{label}: {said:?}"),
+        }
+    }
     Ok(())
 });

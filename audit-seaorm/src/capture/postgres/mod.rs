@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use audit_core::{AuditContext, Error, FailurePolicy};
-use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
+use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use super::cascades::{self, Change, Reached};
@@ -17,7 +17,7 @@ use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
 use super::sql::{Assignment, Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
 use super::text::{Text, alias, quote, table};
-use super::work::{Answer, Ask, Request, Work, in_between, refused};
+use super::work::{Answer, Ask, Request, Work, in_between, moved, refused};
 use crate::Audit;
 use crate::db_error::{describe, is_retryable};
 use crate::registry::{Audited, Row};
@@ -59,7 +59,10 @@ pub(super) async fn at_once<C: ConnectionTrait>(
     let Some(Ready { texts, added }) = trip.ready(audit, context, transaction, piece, values) else {
         return Ok(None);
     };
-    let failed = |error| store_failure(error, audited, trip.action);
+    let failed = |error| match is_moved(&error) {
+        true => moved(audited),
+        false => store_failure(error, audited, trip.action),
+    };
     let (answer, none) = match ask {
         Ask::Execute => {
             let result = db.execute_raw(texts.execute.with(values, &added)).await.map_err(failed)?;
@@ -139,6 +142,9 @@ pub(super) async fn run(
         Err(error) => {
             // The whole transaction has failed with it.
             work.state.end_write();
+            if is_moved(&error) {
+                return Err(moved(audited));
+            }
             return Err(match (ask, error) {
                 (Ask::Execute, DbErr::Query(cause)) => DbErr::Exec(cause),
                 (_, error) => error,
@@ -146,6 +152,11 @@ pub(super) async fn run(
         }
     };
     let mut images = rewritten.images(audited, &rows, known)?;
+    if rewritten.conflicting.is_some() && facts.partitioned {
+        let new = images.iter().filter(|image| image.old.is_none()).filter_map(|image| image.new.as_ref());
+        let finds = without_columns(finds(audited, new));
+        made(work, audited, finds).await?;
+    }
     let changed = |image: &Image| image.old.as_ref().map(|row| key(audited, &**row));
     if let Some(locked) = &locked
         && images.iter().filter_map(changed).any(|key| !locked.contains(&key))
@@ -172,6 +183,26 @@ pub(super) async fn run(
         Ask::Execute => affected(work, rows.len()).await,
         _ => Ok(Answer::Rows(rows)),
     }
+}
+
+/// That an upsert made the rows that weren't there before it, where it can't say so itself: what it updates it has locked
+/// before, and a row keeps its locker.
+async fn made(work: &Work<'_>, audited: &Audited, finds: Vec<SelectStatement>) -> Result<(), DbErr> {
+    for mut select in finds {
+        for row in work.db.query_all(select.expr(Expr::cust("xmax = 0"))).await? {
+            if !row.try_get_by_index::<bool>(0)? {
+                return Err(in_between(audited));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a statement says that hasn't found all the rows again that it had locked.
+const MOVED: &str = "audit_moved";
+
+fn is_moved(error: &DbErr) -> bool {
+    error.to_string().contains(MOVED)
 }
 
 /// A result that says that so many rows were affected: it can't be made by hand.
@@ -209,6 +240,8 @@ pub(super) struct Rewritten {
     change: Option<Change>,
     /// Reads and locks the rows that an upsert may update.
     conflicting: Option<Text>,
+    /// Whether an upsert's rows say whether it made them.
+    tells_made: bool,
 }
 
 impl Rewritten {
@@ -254,7 +287,7 @@ impl Rewritten {
                 && let Some(new) = &new
             {
                 old = known.remove(&key(audited, &**new));
-                if old.is_none() && !row.try_get::<bool>("", MADE)? {
+                if self.tells_made && old.is_none() && !row.try_get::<bool>("", MADE)? {
                     // Somebody inserted it after the look at what is there.
                     return Err(in_between(audited));
                 }
@@ -307,11 +340,12 @@ impl Pieces<'_> {
         self.with(&mut text, insert.with.as_ref());
         text.push("audit_n AS (").piece(self.sql, parsed, &body).push(" RETURNING ");
         self.image(&mut text, &alias, NEW);
-        if conflicting.is_some() {
+        let tells_made = conflicting.is_some() && !self.facts.partitioned;
+        if tells_made {
             text.push(", (").push(&alias).push(".xmax = 0) AS ").push(MADE);
         }
         let items = self.items(insert.returning.as_ref(), &insert.target)?;
-        self.finish(&mut text, &items, [false, true], conflicting.is_some());
+        self.finish(&mut text, &items, [false, true], tells_made);
         let one_trip = if conflicting.is_none() { OneTrip::of(self) } else { None };
         let change = match &insert.conflict {
             Conflict::Update { assigned, .. } => {
@@ -319,7 +353,7 @@ impl Pieces<'_> {
             }
             _ => None,
         };
-        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change, conflicting })
+        Ok(Rewritten { one_trip, text, old: false, new: true, before: None, change, conflicting, tells_made })
     }
 
     fn update(self, update: &Update) -> Result<Rewritten, String> {
@@ -354,6 +388,7 @@ impl Pieces<'_> {
         }
         let items = self.items(update.returning.as_ref(), &update.target)?;
         self.finish(&mut text, &items, [true, true], false);
+        self.none_missed(&mut text, update, None);
         Ok(Rewritten {
             one_trip: OneTrip::of(self),
             text,
@@ -362,6 +397,7 @@ impl Pieces<'_> {
             before: update.with.is_none().then_some(before),
             change: Some(Change::Updated(assigned)),
             conflicting: None,
+            tells_made: false,
         })
     }
 
@@ -390,6 +426,7 @@ impl Pieces<'_> {
             before: delete.with.is_none().then_some(before),
             change: Some(Change::Deleted),
             conflicting: None,
+            tells_made: false,
         })
     }
 
@@ -416,6 +453,36 @@ impl Pieces<'_> {
     fn same_key(self, alias: &str) -> String {
         let equal = |(at, column)| format!("{column} = audit_o.audit_k{at}");
         self.keys(alias).into_iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// That the statement has changed each row that it had locked. One that it had to wait for may have got another key
+    /// meanwhile, by which its snapshot doesn't find it. `unless`: then it was to change nothing.
+    fn none_missed(self, text: &mut Text, update: &Update, unless: Option<&str>) {
+        let found = if self.facts.leaves_out
+            || (update.from.is_some() && !self.step.parsed.functions.is_empty())
+        {
+            // Some may be left out rightly: only those count that can't be found by their keys.
+            let table = table(BACKEND, self.sql, &update.target);
+            let same = self.same_key(&alias(BACKEND, self.sql, &update.target));
+            format!("NOT EXISTS (SELECT FROM audit_o WHERE NOT EXISTS (SELECT FROM {table} WHERE {same}))")
+        } else {
+            let locked = match update.from {
+                // A row may be joined to several.
+                Some(_) => {
+                    let keys = (0..self.keys("").len()).map(|at| format!("audit_k{at}")).collect::<Vec<_>>();
+                    format!("(SELECT DISTINCT {} FROM audit_o) AS audit_d", keys.join(", "))
+                }
+                None => "audit_o".to_owned(),
+            };
+            format!("(SELECT count(*) FROM {locked}) = (SELECT count(*) FROM audit_n)")
+        };
+        text.push(" WHERE CASE WHEN ").push(&found);
+        if let Some(unless) = unless {
+            text.push(" OR ").push(unless);
+        }
+        // Nothing that the database could work out beforehand.
+        text.push(" THEN TRUE ELSE CAST((SELECT '").push(MOVED);
+        text.push(" ' || count(*) FROM audit_n) AS boolean) END");
     }
 
     /// `FROM` and so on for the rows that a DELETE will delete, with locks.

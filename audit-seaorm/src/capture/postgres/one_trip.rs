@@ -260,7 +260,9 @@ impl Texts {
         let names: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let mut old = changing.clone();
         old.extend(&identity);
-        let one = update.from.is_none() && piece.names_one_row(update.condition.as_ref(), &alias);
+        // By its primary key: one that gets another key while this waits isn't the row any more that is meant.
+        let primary: Vec<&str> = fields.iter().filter(|field| field.key).map(|f| f.column.as_str()).collect();
+        let one = update.from.is_none() && piece.names_one_row(update.condition.as_ref(), &alias, &primary);
         let suspects = row.suspicious(&old, &|at| format!("audit_o.o{at}"));
         let (changed, condition) = row.difference(&changing)?;
         let condition = Some(condition.as_str());
@@ -310,6 +312,10 @@ impl Texts {
             text.push("), ");
             row.entries(&mut text, &entries);
             piece.select(&mut text, &items);
+            if !one {
+                let unless = suspects.is_some().then_some("EXISTS (SELECT FROM audit_g)");
+                piece.none_missed(&mut text, update, unless);
+            }
             Some(text)
         };
         Some((Self { query: make(true)?, execute: make(false)?, one }, suspects.is_some(), action::UPDATE))
@@ -321,7 +327,7 @@ impl Texts {
         }
         let row = Row::new(piece, &delete.target)?;
         let alias = alias(BACKEND, piece.sql, &delete.target);
-        let one = delete.using.is_none() && piece.names_one_row(delete.condition.as_ref(), &alias);
+        let one = delete.using.is_none() && piece.names_one_row(delete.condition.as_ref(), &alias, &[]);
         let suspects = if one {
             row.suspicious(&row.all(), &|at| row.value("n", at))
         } else {
@@ -389,8 +395,13 @@ fn context_values(entry: Entry) -> [Option<String>; CONTEXT.len()] {
 }
 
 impl Pieces<'_> {
-    /// Whether a condition names one row by a key, and says nothing else.
-    fn names_one_row(self, condition: Option<&std::ops::Range<usize>>, alias: &str) -> bool {
+    /// Whether a condition names one row by a key, and with it these columns.
+    fn names_one_row(
+        self,
+        condition: Option<&std::ops::Range<usize>>,
+        alias: &str,
+        required: &[&str],
+    ) -> bool {
         let text = condition.and_then(|range| self.sql.get(range.clone())).unwrap_or_default();
         let mut columns = Vec::new();
         for part in text.split(" AND ") {
@@ -408,6 +419,11 @@ impl Pieces<'_> {
             }
             columns.push(name);
         }
-        self.facts.row_keys.iter().any(|key| key.iter().all(|column| columns.contains(&column.as_str())))
+        required.iter().all(|column| columns.contains(column))
+            && self
+                .facts
+                .row_keys
+                .iter()
+                .any(|key| key.iter().all(|column| columns.contains(&column.as_str())))
     }
 }

@@ -307,7 +307,7 @@ db_test!(c15_the_only_connection_is_in_a_transaction_while_another_task_learns_o
 });
 
 /// Polls a future so many times, then drops it at the place where it is.
-async fn dropped<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+pub(crate) async fn dropped<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let (mut future, mut left) = (pin!(future), polls);
     std::future::poll_fn(|context| {
         if left == 0 {

@@ -2,7 +2,7 @@
 
 mod bulk;
 mod cascades;
-mod contention;
+pub(crate) mod contention;
 mod cost;
 mod differential;
 mod fire;
@@ -10,11 +10,13 @@ mod hostile;
 mod killed;
 mod load;
 mod lost;
+mod moved;
 mod mutated;
+mod partitions;
 mod peers;
 mod raw;
 mod refusing;
-mod sessions;
+pub(crate) mod sessions;
 mod transparent;
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext};

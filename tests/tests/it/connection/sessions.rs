@@ -60,13 +60,13 @@ pub(super) fn writes(t: &TestDb) -> [&'static str; 5] {
 }
 
 /// A pool of one connection.
-pub(super) async fn single(t: &TestDb) -> DatabaseConnection {
+pub(crate) async fn single(t: &TestDb) -> DatabaseConnection {
     let mut options = t.options();
     options.max_connections(1).min_connections(1).acquire_timeout(Duration::from_secs(10));
     Database::connect(options).await.expect("a pool of one connection")
 }
 
-pub(super) fn audited(db: &DatabaseConnection) -> AuditConnection {
+pub(crate) fn audited(db: &DatabaseConnection) -> AuditConnection {
     Audit::builder().build().expect("an audit").connect(db.clone())
 }
 
@@ -95,7 +95,7 @@ pub(super) fn code(error: &DbErr) -> Option<String> {
 }
 
 /// The session of a connection.
-pub(super) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
+pub(crate) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
     let backend = db.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => "SELECT pg_backend_pid()::bigint",
@@ -106,7 +106,7 @@ pub(super) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
 }
 
 /// Waits until so many sessions wait for locks of others; their ids.
-pub(super) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
+pub(crate) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
     let sql = t.pick(
         "",
         "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -122,7 +122,7 @@ pub(super) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
 }
 
 /// Ends a session from another one, and waits for its end.
-pub(super) async fn kill(t: &TestDb, id: i64) {
+pub(crate) async fn kill(t: &TestDb, id: i64) {
     let sql = match t.backend {
         DbBackend::Postgres => format!("SELECT pg_terminate_backend({id})"),
         _ => format!("KILL {id}"),

@@ -7,10 +7,10 @@ use audit_seaorm::entity::audit_query;
 use audit_seaorm::{AuditConnection, Config, FailurePolicy, is_audit_error};
 use audit_tests::{TestDb, db_test};
 use futures_util::future::join_all;
-use sea_orm::{DbErr, EntityTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, TransactionTrait};
 
 use super::{connect, hide, queries, stored, ward};
-use crate::fixtures::patient;
+use crate::fixtures::{patient, set_up_shelves};
 
 /// Small, so that limits are met.
 fn small() -> Config {
@@ -75,6 +75,58 @@ db_test!(c14_a_full_queue_holds_up_and_then_fails_the_read, async |t| -> Result<
     Ok(())
 });
 
+// It was done, and failed all the same: its read found no place afterwards.
+db_test!(c7_a_write_whose_read_finds_no_place_is_not_done, async |t| -> Result<(), DbErr> {
+    let db = ward(t, small()).await;
+    t.execute("CREATE TABLE copy (id INT NOT NULL, name VARCHAR(100) NOT NULL)").await?;
+    set_up_shelves(t).await;
+    let audited = "UPDATE shelf SET label = 'x' WHERE number IN (SELECT id FROM patient)";
+    let unaudited = "INSERT INTO copy SELECT id, name FROM patient";
+    hide(t, true).await;
+    read(&db).await?;
+    read(&db).await?;
+    for sql in [audited, unaudited] {
+        let error = db.execute_unprepared(sql).await.expect_err("no place for its read");
+        assert!(is_audit_error(&error) && error.to_string().contains("spool_dir"), "{error}");
+        let transaction = db.begin().await?;
+        transaction.execute_unprepared(sql).await.expect_err("no place for its read");
+        transaction.commit().await?;
+    }
+    let changed = "SELECT count(*) FROM shelf WHERE label = 'x'";
+    assert_eq!(t.value::<i64>(changed).await?, 0);
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM copy").await?, 0);
+    hide(t, false).await;
+    assert_eq!(queries(t, &db).await.len(), 2, "what didn't happen isn't recorded");
+
+    // A place that a failed statement had is free again: there are two.
+    for _ in 0..5 {
+        db.execute_unprepared("INSERT INTO copy SELECT id, NULL FROM patient").await.expect_err("not null");
+    }
+    db.execute_unprepared(audited).await?;
+    db.execute_unprepared(unaudited).await?;
+    assert_eq!(t.value::<i64>(changed).await?, 3);
+    let found = queries(t, &db).await;
+    let count = |status: &str| found.iter().filter(|query| query.status == status).count();
+    assert_eq!((count("success"), count("failed")), (4, 5));
+    assert_eq!(db.audit().metrics().queued, 0);
+    Ok(())
+});
+
+db_test!(c7_a_write_whose_read_goes_to_the_spool_is_done, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let db = ward(t, spooled(small(), dir.path())).await;
+    t.execute("CREATE TABLE copy (id INT NOT NULL, name VARCHAR(100) NOT NULL)").await?;
+    hide(t, true).await;
+    for _ in 0..8 {
+        db.execute_unprepared("INSERT INTO copy SELECT id, name FROM patient").await?;
+    }
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM copy").await?, 24);
+    hide(t, false).await;
+    db.audit().shutdown().await.expect("delivered");
+    assert_eq!(count(t).await, 8);
+    Ok(())
+});
+
 db_test!(c19_best_effort_counts_what_it_loses, async |t| -> Result<(), DbErr> {
     let mut config = small();
     config.on_failure = FailurePolicy::BestEffort;
@@ -126,13 +178,10 @@ db_test!(c14_the_spool_is_delivered_in_the_background, async |t| -> Result<(), D
     read(&db).await?;
     db.audit().flush().await.expect("spooled");
     hide(t, false).await;
-    let delivered = async {
-        while db.audit().metrics().spooled > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), delivered).await.expect("delivered by itself");
-    assert_eq!(count(t).await, 1);
+    tokio::time::timeout(Duration::from_secs(30), db.audit().idle()).await.expect("delivered by itself");
+    assert_eq!((count(t).await, db.audit().metrics().spooled), (1, 0));
+    // There is nothing to wait for any more.
+    tokio::time::timeout(Duration::from_secs(1), db.audit().idle()).await.expect("idle");
     Ok(())
 });
 
