@@ -62,6 +62,7 @@ pub mod prelude;
 mod query;
 mod registry;
 mod scope;
+pub mod stats;
 mod store;
 mod task;
 pub mod testing;
@@ -76,7 +77,10 @@ pub use capture::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use coverage::Coverage;
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
 pub use metrics::Metrics;
-pub use query::{LogFilter, get_audit_logs};
+pub use query::{
+    LogFilter, LogReader, MAX_PAGE_SIZE, Page, PageRequest, Pagination, end_of_day, get_audit_logs,
+    get_audit_trail, get_user_activity, parse_day, start_of_day,
+};
 pub use registry::{Audited, Registry};
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use store::is_audit_error;

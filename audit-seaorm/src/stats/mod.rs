@@ -1,0 +1,3 @@
+//! Summaries.
+mod security;
+pub(crate) use security::security_condition;
