@@ -83,6 +83,7 @@ pub use query::{
 };
 pub use registry::{Audited, Registry};
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
+pub use stats::get_audit_summary;
 pub use store::is_audit_error;
 pub use task::AuditTask;
 

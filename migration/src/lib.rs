@@ -68,6 +68,7 @@
 mod append_only;
 mod m20260101_000001_audit_log;
 mod m20260101_000002_audit_query;
+mod m20260101_000004_audit_rollup;
 mod types;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -78,7 +79,11 @@ use sea_orm_migration::prelude::*;
 /// Names of released migrations never change, and what a released migration does never changes.
 #[must_use]
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(m20260101_000001_audit_log::Migration), Box::new(m20260101_000002_audit_query::Migration)]
+    vec![
+        Box::new(m20260101_000001_audit_log::Migration),
+        Box::new(m20260101_000002_audit_query::Migration),
+        Box::new(m20260101_000004_audit_rollup::Migration),
+    ]
 }
 
 /// SeaORM migrator of the audit tables alone; what it has applied stands in the table `audit_migrations`.

@@ -360,7 +360,7 @@ pub(crate) fn in_period(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>
 }
 
 /// The smallest id of this millisecond.
-pub(crate) fn first_id_at(milliseconds: i64) -> Uuid {
+fn first_id_at(milliseconds: i64) -> Uuid {
     let milliseconds = u128::from(u64::try_from(milliseconds).unwrap_or(0)).min((1 << 48) - 1);
     Uuid::from_u128(milliseconds << 80)
 }

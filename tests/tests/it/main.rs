@@ -21,4 +21,5 @@ mod registry;
 mod regression;
 mod replay;
 mod secrets;
+mod stats;
 mod values;
