@@ -342,8 +342,21 @@ mod tests {
     }
 
     #[test]
+    fn r1_an_id_begins_with_its_entrys_time_whatever_came_before() {
+        let entry = |milliseconds: i64| {
+            let time = DateTime::from_timestamp_millis(milliseconds).unwrap();
+            Entry::new(time, "x", Resource::new("y")).id.as_u128() >> 80
+        };
+        for milliseconds in [1_600_000_000_000, 5_i64, 1_500_000_000_000, 1_500_000_000_001] {
+            assert_eq!(entry(milliseconds), u128::try_from(milliseconds).unwrap());
+        }
+    }
+
+    #[test]
     fn r1_ids_are_ordered_even_within_a_microsecond() {
-        let ids: Vec<_> = (0..1000).map(|_| entry().id).collect();
+        // Later than what other tests of this process use: ids of the past aren't ordered.
+        let time = DateTime::from_timestamp(4_102_444_800, 0).unwrap();
+        let ids: Vec<_> = (0..1000).map(|_| Entry::new(time, "x", Resource::new("y")).id).collect();
         assert!(ids.is_sorted());
     }
 

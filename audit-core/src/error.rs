@@ -76,6 +76,14 @@ pub enum Error {
     /// A question makes no sense.
     #[error("filter: {0}")]
     Filter(String),
+    /// The database didn't answer a question.
+    #[error("the audit log could not be asked: {reason}")]
+    Query {
+        /// The cause as the database named it, without values.
+        reason: String,
+        /// Whether the same question may be answered when it is asked again.
+        retryable: bool,
+    },
     /// The spool can't be used.
     #[error("the audit spool can't be used: {0}")]
     Spool(String),
@@ -90,6 +98,11 @@ pub enum Error {
 impl Error {
     /// Whether the same operation may succeed when it is tried again.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Store { retryable: true, .. } | Self::Undelivered { .. })
+        matches!(
+            self,
+            Self::Store { retryable: true, .. }
+                | Self::Query { retryable: true, .. }
+                | Self::Undelivered { .. }
+        )
     }
 }

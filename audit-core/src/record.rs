@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::{ContextV7, Timestamp, Uuid};
+use uuid::{ContextV7, NoContext, Timestamp, Uuid};
 
 use crate::family::{Export, Family, LoginAttempt, Query, Recorded, SystemEvent, Transition, Violation};
 use crate::{Entry, Sanitizer, Value};
@@ -223,14 +223,22 @@ pub fn list_json(names: &[String]) -> Option<String> {
     Some(list.to_json())
 }
 
-/// A UUID v7 for this time, greater than every other that this process made for the same or an earlier one.
+/// A UUID v7 of this millisecond, greater than every other that this process made for it before, as long as time goes on.
+///
+/// What is made for an earlier time, as after a clock was set back, isn't ordered among its like: `ContextV7` would give it
+/// the newest time that it has seen. But questions about periods rest on ids beginning with their entry's time.
 pub(crate) fn new_id(timestamp: DateTime<Utc>) -> Uuid {
-    static CONTEXT: LazyLock<Mutex<ContextV7>> =
-        LazyLock::new(|| Mutex::new(ContextV7::new().with_additional_precision()));
+    static CONTEXT: LazyLock<Mutex<(ContextV7, i64)>> =
+        LazyLock::new(|| Mutex::new((ContextV7::new().with_additional_precision(), 0)));
     // A panic elsewhere can't have left the counter in a bad state: at worst it skipped a value.
-    let context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
     let seconds = u64::try_from(timestamp.timestamp()).unwrap_or(0);
-    Uuid::new_v7(Timestamp::from_unix(&*context, seconds, timestamp.timestamp_subsec_nanos()))
+    let (milliseconds, nanos) = (timestamp.timestamp_millis(), timestamp.timestamp_subsec_nanos());
+    if milliseconds < context.1 {
+        return Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanos));
+    }
+    context.1 = milliseconds;
+    Uuid::new_v7(Timestamp::from_unix(&context.0, seconds, nanos))
 }
 
 /// A digest as hexadecimal text, for serde.

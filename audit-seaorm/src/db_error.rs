@@ -1,5 +1,6 @@
 //! What databases say when they refuse, and what of it may be passed on.
 
+use audit_core::Error;
 use sea_orm::DbErr;
 
 /// What a lost connection's error says: the driver's own word for it, PostgreSQL's, MySQL's and MariaDB's.
@@ -52,6 +53,11 @@ pub(crate) fn describe(error: &DbErr) -> &'static str {
 }
 
 const REFUSED: &str = "the database refused it";
+
+/// A question that the database didn't answer.
+pub(crate) fn query_error(error: &DbErr) -> Error {
+    Error::Query { reason: describe(error).to_owned(), retryable: is_retryable(error) }
+}
 
 /// Whether the same operation may succeed when it is tried again.
 pub(crate) fn is_retryable(error: &DbErr) -> bool {

@@ -64,6 +64,7 @@ pub mod prelude;
 mod query;
 mod registry;
 mod scope;
+pub mod stats;
 mod store;
 mod task;
 pub mod testing;
@@ -84,9 +85,13 @@ pub use log::{
     log_violation, resolve_system_event, resolve_violation, set_status, status_of,
 };
 pub use metrics::Metrics;
-pub use query::{LogFilter, get_audit_logs};
+pub use query::{
+    LogFilter, LogReader, MAX_PAGE_SIZE, Page, PageRequest, Pagination, end_of_day, get_audit_logs,
+    get_audit_trail, get_user_activity, parse_day, start_of_day,
+};
 pub use registry::{Audited, Registry};
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
+pub use stats::get_audit_summary;
 pub use store::is_audit_error;
 pub use task::AuditTask;
 

@@ -312,6 +312,26 @@ impl Registry {
         known.map(|audited| &audited.policy).find(|policy| policy.resource == resource)
     }
 
+    /// The audited resources that refer to this one, each with the name of the field in entries, where entries show it as it is.
+    pub(crate) fn references_to(&self, resource: &str) -> Vec<(&str, &str)> {
+        let audited = || self.entities.values().filter_map(|audited| audited.as_ref().ok());
+        let mut found = Vec::new();
+        for target in audited().filter(|audited| audited.policy.resource == resource) {
+            let mut keys = target.policy.fields.iter().filter(|field| field.key);
+            // Its id is the key's text only if the key has one column.
+            let (Some(key), None) = (keys.next(), keys.next()) else { continue };
+            for other in audited() {
+                let columns = other.declared.types.columns_to(&target.policy.table, &key.column);
+                let shown = other.policy.fields.iter().filter(|field| field.is_recorded_as_it_is());
+                let shown = shown.filter(|field| columns.contains(&field.column));
+                found.extend(shown.map(|field| (other.policy.resource.as_str(), field.name.as_str())));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// The policies of all audited entities, ordered by resource.
     pub fn policies(&self) -> Vec<&ResourcePolicy> {
         let mut all: Vec<_> =

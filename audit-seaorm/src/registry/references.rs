@@ -54,6 +54,16 @@ impl Types {
         }
     }
 
+    /// Columns of the entity that refer by themselves to the key column of this table.
+    pub(super) fn columns_to(&self, table: &str, key: &str) -> Vec<String> {
+        let mut relations = (self.belongs_to)();
+        relations.retain(|relation| relation.table == table && relation.keys == [key]);
+        let mut columns: Vec<String> = relations.into_iter().flat_map(|relation| relation.columns).collect();
+        columns.sort();
+        columns.dedup();
+        columns
+    }
+
     /// The value of the column with this name.
     pub(super) fn get(&self, row: &dyn Any, column: &str) -> Option<sea_orm::Value> {
         (self.get)(row, column)

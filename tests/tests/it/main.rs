@@ -22,4 +22,5 @@ mod registry;
 mod regression;
 mod replay;
 mod secrets;
+mod stats;
 mod values;

@@ -1,0 +1,366 @@
+//! Which entries to find.
+
+use audit_core::{Error, Severity, Status};
+use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::days::{end_of_day, start_of_day};
+use super::json::member_is;
+use super::text::{search, without_nul};
+use crate::entity::audit_log::Column;
+use crate::stats::security_condition;
+
+/// Most values of one sort: databases limit what a statement may carry.
+const MAX_VALUES: usize = 1_000;
+
+/// Which entries to find. What isn't said doesn't restrict; everything said must hold, and where several values were given,
+/// one of them.
+///
+/// ```
+/// use audit_seaorm::{LogFilter, Status};
+/// let filter = LogFilter::new().entity("BankAccount").entity_id(7).action("update").status(Status::Success).last_days(30);
+/// let either = LogFilter::new().actions(["create", "delete"]).user("ann@example.com").search("50%");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "a filter finds nothing by itself; give it to `get_audit_logs`"]
+pub struct LogFilter {
+    texts: Vec<(Field, Vec<String>)>,
+    user: Option<String>,
+    start: Option<DateTime<Utc>>,
+    end: Option<DateTime<Utc>>,
+    days: Option<u32>,
+    search: Option<String>,
+    security: bool,
+    metadata: Vec<(String, Value)>,
+    backend: Option<DbBackend>,
+    /// What can't be asked, found as it was said.
+    mistake: Option<String>,
+}
+
+/// A column that is compared with texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Entity,
+    EntityId,
+    Actor,
+    ActorName,
+    ActorEmail,
+    Action,
+    Tenant,
+    Module,
+    Status,
+    Severity,
+    Ip,
+    Session,
+    Request,
+    Transaction,
+}
+
+impl Field {
+    fn column(self) -> Column {
+        match self {
+            Self::Entity => Column::ResourceType,
+            Self::EntityId => Column::ResourceId,
+            Self::Actor => Column::ActorId,
+            Self::ActorName => Column::ActorName,
+            Self::ActorEmail => Column::ActorEmail,
+            Self::Action => Column::Action,
+            Self::Tenant => Column::Tenant,
+            Self::Module => Column::Module,
+            Self::Status => Column::Status,
+            Self::Severity => Column::Severity,
+            Self::Ip => Column::IpAddress,
+            Self::Session => Column::SessionId,
+            Self::Request => Column::RequestId,
+            Self::Transaction => Column::TransactionId,
+        }
+    }
+}
+
+/// Methods for several values.
+macro_rules! several {
+    ($($several:ident, $one:ident, $field:ident;)+) => {
+        impl LogFilter {$(
+            #[doc = concat!("One of several, each as [`", stringify!($one), "`](Self::", stringify!($one), ") takes it. Of none, nothing is found.")]
+            pub fn $several<I>(self, values: I) -> Self
+            where
+                I: IntoIterator<Item: ToString>,
+            {
+                self.with(Field::$field, values.into_iter().map(|value| value.to_string()).collect())
+            }
+        )+}
+    };
+}
+
+several! {
+    entities, entity, Entity;
+    entity_ids, entity_id, EntityId;
+    actors, actor, Actor;
+    actions, action, Action;
+    tenants, tenant, Tenant;
+    modules, module, Module;
+    statuses, status, Status;
+    severities, severity, Severity;
+    ips, ip, Ip;
+    session_ids, session_id, Session;
+    request_ids, request_id, Request;
+    transaction_ids, transaction_id, Transaction;
+}
+
+/// As ids of resources are stored.
+pub(super) fn fit_id(id: String) -> String {
+    audit_core::Resource::new("").id(id).id.unwrap_or_default()
+}
+
+impl LogFilter {
+    /// Everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Resources of this type.
+    pub fn entity(self, resource_type: impl Into<String>) -> Self {
+        self.with(Field::Entity, vec![resource_type.into()])
+    }
+
+    /// The resource with this id; composite ids as [`join_key`](audit_core::join_key) makes them.
+    pub fn entity_id(self, id: impl ToString) -> Self {
+        self.with(Field::EntityId, vec![id.to_string()])
+    }
+
+    /// The actor with this id.
+    pub fn actor(self, id: impl ToString) -> Self {
+        self.with(Field::Actor, vec![id.to_string()])
+    }
+
+    /// The actor with this name.
+    pub fn actor_name(self, name: impl Into<String>) -> Self {
+        self.with(Field::ActorName, vec![name.into()])
+    }
+
+    /// The actor with this e-mail address.
+    pub fn actor_email(self, email: impl Into<String>) -> Self {
+        self.with(Field::ActorEmail, vec![email.into()])
+    }
+
+    /// The actor whose id, e-mail address or name this is. Where the id is known, [`actor`](Self::actor) is faster: only ids have
+    /// an index.
+    pub fn user(mut self, user: impl ToString) -> Self {
+        self.user = Some(user.to_string());
+        self
+    }
+
+    /// This action.
+    pub fn action(self, action: impl Into<String>) -> Self {
+        self.with(Field::Action, vec![action.into()])
+    }
+
+    /// This tenant. To keep a reader to its tenant whatever it asks, use [`LogReader::for_tenant`](crate::LogReader::for_tenant).
+    pub fn tenant(self, tenant: impl ToString) -> Self {
+        self.with(Field::Tenant, vec![tenant.to_string()])
+    }
+
+    /// This functional area.
+    pub fn module(self, module: impl Into<String>) -> Self {
+        self.with(Field::Module, vec![module.into()])
+    }
+
+    /// This status.
+    pub fn status(self, status: Status) -> Self {
+        self.with(Field::Status, vec![status.to_string()])
+    }
+
+    /// This severity.
+    pub fn severity(self, severity: Severity) -> Self {
+        self.with(Field::Severity, vec![severity.to_string()])
+    }
+
+    /// This address.
+    pub fn ip(self, address: impl ToString) -> Self {
+        self.with(Field::Ip, vec![address.to_string()])
+    }
+
+    /// This session.
+    pub fn session_id(self, id: impl Into<String>) -> Self {
+        self.with(Field::Session, vec![id.into()])
+    }
+
+    /// This request.
+    pub fn request_id(self, id: impl Into<String>) -> Self {
+        self.with(Field::Request, vec![id.into()])
+    }
+
+    /// This transaction.
+    pub fn transaction_id(self, id: impl Into<String>) -> Self {
+        self.with(Field::Transaction, vec![id.into()])
+    }
+}
+
+/// Periods, and what isn't the equality of a column.
+impl LogFilter {
+    /// From this moment on, inclusive.
+    pub fn start_date(mut self, start: DateTime<Utc>) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Up to this moment, exclusive: the end of one period is the start of the next.
+    pub fn end_date(mut self, end: DateTime<Utc>) -> Self {
+        self.end = Some(end);
+        self
+    }
+
+    /// From the beginning of this day on, in this time zone.
+    pub fn from_day<Z: TimeZone>(mut self, day: NaiveDate, zone: &Z) -> Self {
+        match start_of_day(day, zone) {
+            Ok(start) => self.start = Some(start),
+            Err(error) => self.mistake = Some(error.to_string()),
+        }
+        self
+    }
+
+    /// Up to the end of this day, in this time zone: the day belongs to the period.
+    pub fn to_day<Z: TimeZone>(mut self, day: NaiveDate, zone: &Z) -> Self {
+        match end_of_day(day, zone) {
+            Ok(end) => self.end = Some(end),
+            Err(error) => self.mistake = Some(error.to_string()),
+        }
+        self
+    }
+
+    /// The last so many times 24 hours, up to now. Zero is an error.
+    pub fn last_days(mut self, days: u32) -> Self {
+        self.days = Some(days);
+        self
+    }
+
+    /// Entries whose action, actor, resource or details contain this text, whatever its case. `%` and `_` mean
+    /// themselves. Databases differ in what they know of letter case beyond ASCII.
+    ///
+    /// There is no index for it: the newest entries are looked at first, and the rarer the text, the more of them.
+    pub fn search(mut self, text: impl Into<String>) -> Self {
+        self.search = Some(text.into());
+        self
+    }
+
+    /// Security events alone: those of severity high or critical, denied operations, failed logins and other failures in the
+    /// module `authentication`.
+    pub fn security_events(mut self) -> Self {
+        self.security = true;
+        self
+    }
+
+    /// Entries whose metadata have this text, number, truth value or null under this key, at the top. Needs
+    /// [`on`](Self::on): databases read JSON in different ways. If it is said several times, all must hold.
+    ///
+    /// ```
+    /// # async fn ask(db: &sea_orm::DatabaseConnection) -> Result<(), audit_seaorm::Error> {
+    /// use audit_seaorm::{LogFilter, get_audit_logs};
+    /// let treasury = get_audit_logs(&LogFilter::new().metadata("department", "treasury").on(db))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// Says which sort of database will be asked; only [`metadata`](Self::metadata) needs to know.
+    pub fn on(mut self, db: &impl ConnectionTrait) -> Self {
+        self.backend = Some(db.get_database_backend());
+        self
+    }
+
+    pub(super) fn on_if_unsaid(&self, db: &impl ConnectionTrait) -> Self {
+        if self.backend.is_some() { self.clone() } else { self.clone().on(db) }
+    }
+
+    pub(super) fn with(mut self, field: Field, values: Vec<String>) -> Self {
+        let as_stored = |value: String| match field {
+            Field::EntityId => fit_id(value),
+            _ => without_nul(&value),
+        };
+        let values = values.into_iter().map(as_stored).collect();
+        match self.texts.iter_mut().find(|(said, _)| *said == field) {
+            Some(said) => said.1 = values,
+            None => self.texts.push((field, values)),
+        }
+        self
+    }
+
+    /// What the entries have to fulfil.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] if the question makes no sense.
+    pub(super) fn condition(&self) -> Result<Condition, Error> {
+        if let Some(mistake) = &self.mistake {
+            return Err(Error::Filter(mistake.clone()));
+        }
+        let mut condition = Condition::all();
+        for (field, values) in &self.texts {
+            if values.len() > MAX_VALUES {
+                return Err(Error::Filter(format!("more than {MAX_VALUES} values for `{field:?}`")));
+            }
+            let column = field.column();
+            condition = condition.add(match values.as_slice() {
+                [one] => column.eq(one.as_str()),
+                several => column.is_in(several.iter().map(String::as_str)),
+            });
+        }
+        if let Some(user) = self.user.as_deref().map(without_nul) {
+            let columns = [Column::ActorId, Column::ActorEmail, Column::ActorName];
+            condition = condition.add(
+                columns.into_iter().fold(Condition::any(), |any, column| any.add(column.eq(user.as_str()))),
+            );
+        }
+        condition = condition.add(in_period(self.first_moment()?, self.end));
+        for (key, value) in &self.metadata {
+            let backend = self.backend.ok_or_else(|| {
+                Error::Filter("`metadata` must know the database: say which by `.on(&db)`".into())
+            })?;
+            condition = condition.add(member_is(backend, Column::Metadata, key, value)?);
+        }
+        condition = condition.add_option(self.security.then(security_condition));
+        Ok(condition.add_option(self.search.as_deref().map(search).transpose()?.flatten()))
+    }
+
+    /// Where the period begins, if it does.
+    fn first_moment(&self) -> Result<Option<DateTime<Utc>>, Error> {
+        if self.days == Some(0) {
+            return Err(Error::Filter("the last 0 days are no period; ask for at least 1".into()));
+        }
+        if let (Some(start), Some(end)) = (self.start, self.end)
+            && end < start
+        {
+            return Err(Error::Filter(format!("the period ends ({end}) before it starts ({start})")));
+        }
+        // Longer ago than there are dates: everything.
+        let ago = |days: u32| Utc::now().checked_sub_signed(TimeDelta::days(i64::from(days)));
+        Ok(self.days.and_then(ago).max(self.start))
+    }
+
+    /// What tells this question from others, the same at each call.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        // Not the database, and not the moment at which "the last days" begin.
+        let said = Self { backend: None, ..self.clone() };
+        Sha256::digest(format!("{said:?}")).into()
+    }
+}
+
+/// Entries from the one moment up to the other, which isn't part of it.
+pub(crate) fn in_period(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Condition {
+    Condition::all()
+        .add_option(start.map(|start| Column::Timestamp.gte(start)))
+        .add_option(end.map(|end| Column::Timestamp.lt(end)))
+        // Ids begin with the milliseconds of the time: their index finds the period.
+        .add_option(start.map(|start| Column::Id.gte(first_id_at(start.timestamp_millis()))))
+        .add_option(end.map(|end| Column::Id.lt(first_id_at(end.timestamp_millis().saturating_add(1)))))
+}
+
+/// The smallest id of this millisecond.
+fn first_id_at(milliseconds: i64) -> Uuid {
+    let milliseconds = u128::from(u64::try_from(milliseconds).unwrap_or(0)).min((1 << 48) - 1);
+    Uuid::from_u128(milliseconds << 80)
+}

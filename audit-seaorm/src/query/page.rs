@@ -1,0 +1,218 @@
+//! Pages: by number, and by cursor.
+
+use audit_core::Error;
+use sea_orm::sea_query::{Expr, Func, Order, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, ModelTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::cursor::Cursor;
+use crate::db_error::query_error;
+
+/// Most rows on a page.
+pub const MAX_PAGE_SIZE: u64 = 1_000;
+
+const DEFAULT_PAGE_SIZE: u64 = 50;
+
+/// Which page of an answer.
+///
+/// By number, a page is counted off from the newest row, so rows that arrive move the others on. By cursor, every row that was
+/// there at the first page comes exactly once, however many arrive.
+///
+/// ```
+/// # async fn ask(db: &sea_orm::DatabaseConnection) -> Result<(), audit_seaorm::Error> {
+/// use audit_seaorm::{LogFilter, LogReader, PageRequest};
+/// let (reader, filter) = (LogReader::new(), LogFilter::new().actor(42));
+/// let first = reader.page(db, &filter, &PageRequest::new().page_size(20).without_count()).await?;
+/// if let Some(cursor) = first.pagination.next_cursor {
+///     let second = reader.page(db, &filter, &PageRequest::new().page_size(20).cursor(cursor)).await?;
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PageRequest {
+    page: u64,
+    page_size: u64,
+    cursor: Option<String>,
+    count: bool,
+}
+
+impl Default for PageRequest {
+    fn default() -> Self {
+        Self { page: 1, page_size: DEFAULT_PAGE_SIZE, cursor: None, count: true }
+    }
+}
+
+impl PageRequest {
+    /// The first page, of 50 rows, with the number of all rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The page with this number, from 1 on.
+    #[must_use]
+    pub fn page(mut self, page: u64) -> Self {
+        self.page = page;
+        self
+    }
+
+    /// So many rows on a page, from 1 on. More than [`MAX_PAGE_SIZE`] are capped, and the answer says so.
+    #[must_use]
+    pub fn page_size(mut self, rows: u64) -> Self {
+        self.page_size = rows;
+        self
+    }
+
+    /// The rows beyond this cursor, as an earlier answer to the same question gave it. The page's number doesn't count then.
+    #[must_use]
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = Some(cursor.into());
+        self
+    }
+
+    /// Leaves out the number of all rows: to count them, the database must find them all.
+    #[must_use]
+    pub fn without_count(mut self) -> Self {
+        self.count = false;
+        self
+    }
+
+    /// One page of what `select` finds, newest first, for any entity with a column `seq`. Its order, limit and offset don't count.
+    /// A cursor belongs to the very statement, with all its values.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] for a page 0, a page size 0, and a cursor that is broken or belongs to another question;
+    /// [`Error::Query`] if the database doesn't answer.
+    pub async fn fetch<E, C>(&self, db: &C, select: Select<E>) -> Result<Page<E::Model>, Error>
+    where
+        E: EntityTrait,
+        C: ConnectionTrait,
+    {
+        // The dialect doesn't matter; the same everywhere keeps cursors alive if it changes.
+        let statement = select.as_query().build(sea_orm::sea_query::SqliteQueryBuilder);
+        let question = Sha256::digest(format!("{statement:?}")).into();
+        self.fetch_for(db, select, &question).await
+    }
+
+    /// Like [`fetch`](Self::fetch), with what tells the question from others.
+    pub(super) async fn fetch_for<E, C>(
+        &self,
+        db: &C,
+        select: Select<E>,
+        question: &[u8; 32],
+    ) -> Result<Page<E::Model>, Error>
+    where
+        E: EntityTrait,
+        C: ConnectionTrait,
+    {
+        let filter = |text: &str| Error::Filter(text.to_owned());
+        let seq = E::Column::iter()
+            .find(|column| column.as_str() == "seq")
+            .ok_or_else(|| filter("only tables with a column `seq` have pages"))?;
+        if self.page_size == 0 {
+            return Err(filter(&format!("a page has from 1 to {MAX_PAGE_SIZE} rows, not 0")));
+        }
+        if self.page == 0 {
+            return Err(filter("pages are counted from 1 on; there is no page 0"));
+        }
+        let cursor = self.cursor.as_deref().map(|text| Cursor::decode(text, question)).transpose()?;
+        let size = self.page_size.min(MAX_PAGE_SIZE);
+        let mut select = select;
+        QueryTrait::query(&mut select).clear_order_by().reset_limit().reset_offset();
+
+        let total = if self.count { Some(count(db, &select).await?) } else { None };
+        let skipped = match cursor {
+            None => self.page.saturating_sub(1).saturating_mul(size),
+            Some(_) => 0,
+        };
+        let older = cursor.is_none_or(|cursor| cursor.older);
+        let mut page = select.order_by(seq, if older { Order::Desc } else { Order::Asc });
+        page = match cursor {
+            Some(cursor) if older => page.filter(seq.lt(cursor.seq)),
+            Some(cursor) => page.filter(seq.gt(cursor.seq)),
+            // Beyond what databases can count to there is nothing.
+            None => page.offset(skipped.min(i64::MAX.unsigned_abs())),
+        };
+        let mut rows = page.limit(size + 1).all(db).await.map_err(|error| query_error(&error))?;
+        let beyond = rows.len() as u64 > size;
+        rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        if !older {
+            rows.reverse();
+        }
+        let (has_next, has_previous) = match cursor {
+            None => (beyond, self.page > 1),
+            Some(_) if older => (beyond, true),
+            Some(_) => (true, beyond),
+        };
+        let place = |row: Option<&E::Model>, older| -> Option<String> {
+            let seq = row?.get(seq).unwrap::<Option<i64>>()?;
+            Some(Cursor { seq, older }.encode(question))
+        };
+        let next_cursor = place(rows.last(), true).filter(|_| has_next);
+        let previous_cursor = place(rows.first(), false).filter(|_| has_previous);
+        let pagination = Pagination {
+            current_page: cursor.is_none().then_some(self.page),
+            page_size: size,
+            page_size_capped: self.page_size > size,
+            total_pages: total.map(|total| total.div_ceil(size)),
+            total_count: total,
+            has_next,
+            has_previous,
+            next_cursor,
+            previous_cursor,
+        };
+        Ok(Page { rows, pagination })
+    }
+}
+
+async fn count<E: EntityTrait, C: ConnectionTrait>(db: &C, select: &Select<E>) -> Result<u64, Error> {
+    let mut rows = select.as_query().clone();
+    rows.clear_selects().expr(Expr::val(1));
+    let count: SelectStatement =
+        Query::select().expr_as(Func::count(Expr::val(1)), "total").from_subquery(rows, "found").take();
+    let row = db.query_one(&count).await.map_err(|error| query_error(&error))?;
+    let total: i64 =
+        row.map_or(Ok(0), |row| row.try_get("", "total")).map_err(|error| query_error(&error))?;
+    Ok(u64::try_from(total).unwrap_or(0))
+}
+
+/// Some rows of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Page<M> {
+    /// The rows, newest first.
+    pub rows: Vec<M>,
+    /// Where they stand among the others.
+    pub pagination: Pagination,
+}
+
+/// Where a page stands. Serialised: `{"current_page","page_size","total_pages","total_count","has_next","has_previous",
+/// "next_cursor"}`, with null for what isn't known, and `"page_size_capped": true` if it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Pagination {
+    /// Number of the page, from 1 on; `None` beyond a cursor.
+    pub current_page: Option<u64>,
+    /// Most rows on a page, as it was applied.
+    pub page_size: u64,
+    /// Whether more rows were asked for than a page may have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub page_size_capped: bool,
+    /// How many pages there are, if it was counted.
+    pub total_pages: Option<u64>,
+    /// How many rows there are, if it was counted.
+    pub total_count: Option<u64>,
+    /// Whether there are older rows.
+    pub has_next: bool,
+    /// Whether there are newer rows.
+    pub has_previous: bool,
+    /// For the rows after these, if there are any.
+    pub next_cursor: Option<String>,
+    /// For the rows before these, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_cursor: Option<String>,
+}

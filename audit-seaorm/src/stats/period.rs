@@ -1,0 +1,160 @@
+//! The days that statistics are about.
+
+use audit_core::Error;
+use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
+
+use super::quarters::{quarter_of, start_of};
+use crate::query::{end_of_day, start_of_day};
+
+/// Most days of a period: ten years.
+const MAX_DAYS: i64 = 3_660;
+
+/// A period of time, cut into the days of a time zone.
+///
+/// Zones are any [`TimeZone`] whose days begin with a quarter of an hour of UTC, as all do nowadays: `chrono::Utc`,
+/// `chrono::FixedOffset`, `chrono::Local`, those of `chrono-tz`.
+///
+/// ```
+/// use audit_seaorm::stats::Period;
+/// let kathmandu = chrono::FixedOffset::east_opt(5 * 3600 + 45 * 60).unwrap();
+/// assert_eq!(Period::last_days(30, &kathmandu)?.days().count(), 30);
+/// # Ok::<(), audit_seaorm::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+    /// The days with the moments from which on entries count for them; the first is that of the period.
+    days: Vec<(NaiveDate, DateTime<Utc>)>,
+}
+
+impl Period {
+    /// Today and the days before it, so many in all.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] for 0 days and for more than 3,660.
+    pub fn last_days<Z: TimeZone>(days: u32, zone: &Z) -> Result<Self, Error> {
+        let today = Utc::now().with_timezone(zone).date_naive();
+        let before = TimeDelta::days(i64::from(days) - 1);
+        match today.checked_sub_signed(before) {
+            Some(first) if days > 0 => Self::dates(first, today, zone),
+            _ => Err(Error::Filter(format!("statistics are of 1 to {MAX_DAYS} days, not of {days}"))),
+        }
+    }
+
+    /// From the beginning of one day to the end of another.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] if the last day is before the first, or there are more than 3,660, or the zone's days don't begin with a
+    /// quarter of an hour.
+    pub fn dates<Z: TimeZone>(first: NaiveDate, last: NaiveDate, zone: &Z) -> Result<Self, Error> {
+        if last < first {
+            return Err(Error::Filter(format!("the period ends ({last}) before it starts ({first})")));
+        }
+        if (last - first).num_days() >= MAX_DAYS {
+            return Err(Error::Filter(format!("statistics are of at most {MAX_DAYS} days")));
+        }
+        Self::cut(start_of_day(first, zone)?, end_of_day(last, zone)?, first, last, zone)
+    }
+
+    /// From one moment on, up to another, which isn't part of it.
+    ///
+    /// # Errors
+    /// As [`dates`](Self::dates).
+    pub fn between<Z: TimeZone>(start: DateTime<Utc>, end: DateTime<Utc>, zone: &Z) -> Result<Self, Error> {
+        if end < start {
+            return Err(Error::Filter(format!("the period ends ({end}) before it starts ({start})")));
+        }
+        let day = |moment: DateTime<Utc>| moment.with_timezone(zone).date_naive();
+        let (first, last) = (day(start), day(end));
+        if (last - first).num_days() > MAX_DAYS {
+            return Err(Error::Filter(format!("statistics are of at most {MAX_DAYS} days")));
+        }
+        Self::cut(start, end, first, last, zone)
+    }
+
+    fn cut<Z: TimeZone>(
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+        first: NaiveDate,
+        last: NaiveDate,
+        zone: &Z,
+    ) -> Result<Self, Error> {
+        let mut days = vec![(first, start)];
+        for day in first.iter_days().skip(1).take_while(|day| *day <= last) {
+            let begin = start_of_day(day, zone)?;
+            if start_of(quarter_of(begin)) != begin {
+                return Err(Error::Filter(format!(
+                    "the day {day} doesn't begin with a quarter of an hour of UTC in that time zone"
+                )));
+            }
+            // The end of the last day isn't part of it; and a day that was left out has no moments.
+            if begin < end {
+                days.push((day, begin));
+            }
+        }
+        Ok(Self { start, end, days })
+    }
+
+    /// When it begins.
+    pub fn start(&self) -> DateTime<Utc> {
+        self.start
+    }
+
+    /// When it has ended.
+    pub fn end(&self) -> DateTime<Utc> {
+        self.end
+    }
+
+    /// Its days.
+    pub fn days(&self) -> impl Iterator<Item = NaiveDate> {
+        self.days.iter().map(|(day, _)| *day)
+    }
+
+    /// Where its days begin, but for the first.
+    pub(super) fn borders(&self) -> impl Iterator<Item = DateTime<Utc>> + Clone {
+        self.days.iter().skip(1).map(|(_, begin)| *begin)
+    }
+
+    /// Which of its days a quarter belongs to.
+    pub(super) fn day_of(&self, quarter: i64) -> usize {
+        let moment = start_of(quarter);
+        self.days.partition_point(|(_, begin)| *begin <= moment).saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::FixedOffset;
+
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn q3_periods_that_make_no_sense_are_refused() {
+        assert!(Period::last_days(0, &Utc).is_err());
+        assert!(Period::last_days(u32::MAX, &Utc).is_err());
+        assert!(Period::dates(day("2026-01-02"), day("2026-01-01"), &Utc).is_err());
+        assert!(Period::dates(day("1000-01-01"), day("2026-01-01"), &Utc).is_err());
+        assert!(Period::between(Utc::now(), Utc::now() - TimeDelta::days(1), &Utc).is_err());
+        let amsterdam_1936 = FixedOffset::east_opt(1172).unwrap();
+        let error = Period::dates(day("2026-01-01"), day("2026-01-02"), &amsterdam_1936).unwrap_err();
+        assert!(error.to_string().contains("quarter of an hour"), "{error}");
+    }
+
+    #[test]
+    fn q3_quarters_belong_to_the_days_of_the_zone() {
+        let zone = FixedOffset::west_opt(3600 * 8).unwrap();
+        let period = Period::dates(day("2026-01-01"), day("2026-01-03"), &zone).unwrap();
+        assert_eq!(period.days().count(), 3);
+        let at = |text: &str| period.day_of(quarter_of(text.parse().unwrap()));
+        assert_eq!(at("2026-01-01T08:00:00Z"), 0);
+        assert_eq!(at("2026-01-02T07:59:59Z"), 0);
+        assert_eq!(at("2026-01-02T08:00:00Z"), 1);
+        assert_eq!(at("2026-01-04T07:45:00Z"), 2);
+        assert_eq!(Period::between(period.start(), period.end(), &zone).unwrap(), period);
+    }
+}

@@ -1,0 +1,341 @@
+//! The worker's work: counting entries once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use audit_core::Error;
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, Order, Query, SelectStatement};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, TransactionSession, TransactionTrait,
+};
+
+use super::gaps::{Gap, missing, without};
+use super::quarters::{GRAINS, quarter_of};
+use super::report::Counts;
+use super::tables::{
+    AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Counted, Dimension, keyed,
+};
+use super::writers::Writers;
+use crate::db_error::query_error;
+use crate::entity::audit_log::{Column, Entity};
+use crate::store::batches;
+
+/// Counts entries, so that [statistics](crate::LogReader::statistics) needn't.
+///
+/// Any number of processes may do it at the same time: they take turns. Where each has come to stands in the database, so nothing is
+/// counted twice or left out, whenever one of them ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "nothing is counted before `run_once` or `start`"]
+pub struct Rollups {
+    batch: u64,
+    settle_after: Duration,
+    pub(super) every: Duration,
+}
+
+impl Default for Rollups {
+    fn default() -> Self {
+        Self { batch: 20_000, settle_after: Duration::from_secs(24 * 3600), every: Duration::from_secs(10) }
+    }
+}
+
+/// What a run has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RolledUp {
+    /// Entries that were counted.
+    pub entries: u64,
+    /// Those among them that were committed after their place had been passed.
+    pub late: u64,
+    /// Runs of numbers whose entries may still come.
+    pub gaps: u64,
+}
+
+impl Rollups {
+    /// A worker that counts up to 20,000 entries in a transaction, and in the background every ten seconds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// So many entries in a transaction, from 1 on.
+    pub fn batch_size(mut self, entries: u64) -> Self {
+        self.batch = Ord::max(entries, 1);
+        self
+    }
+
+    /// So long between two runs in the background.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.every = interval;
+        self
+    }
+
+    /// How long a transaction may take from writing an entry to its commit, where the database doesn't tell which are still open:
+    /// on MySQL and MariaDB, if the user lacks the privilege `PROCESS`. A day, unless it is said. An entry that is committed later
+    /// than that is left out of statistics until [`rebuild`](Self::rebuild).
+    pub fn settle_after(mut self, longest: Duration) -> Self {
+        self.settle_after = longest;
+        self
+    }
+
+    /// Counts all entries that haven't been counted yet.
+    ///
+    /// `db` is a connection; within a transaction, nothing could be seen of what others commit.
+    ///
+    /// # Errors
+    /// [`Error::Query`] if the database doesn't take it. What was counted until then stays counted.
+    pub async fn run_once<C>(&self, db: &C) -> Result<RolledUp, Error>
+    where
+        C: ConnectionTrait + TransactionTrait,
+    {
+        let mut all = RolledUp::default();
+        loop {
+            let (done, more) = self.run_batch(db).await.map_err(|error| query_error(&error))?;
+            all.entries += done.entries;
+            all.late += done.late;
+            all.gaps = done.gaps;
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Forgets all counts, and counts anew: after entries were deleted from the log. Statistics stay true meanwhile.
+    ///
+    /// # Errors
+    /// As [`run_once`](Self::run_once).
+    pub async fn rebuild<C>(&self, db: &C) -> Result<RolledUp, Error>
+    where
+        C: ConnectionTrait + TransactionTrait,
+    {
+        forget(db).await.map_err(|error| query_error(&error))?;
+        self.run_once(db).await
+    }
+
+    /// Counts one batch; whether there may be more.
+    async fn run_batch<C>(&self, db: &C) -> Result<(RolledUp, bool), DbErr>
+    where
+        C: ConnectionTrait + TransactionTrait,
+    {
+        let txn = begin(db).await?;
+        let mut place =
+            Query::select().column(P::Through).from(P::Table).and_where(Expr::col(P::Id).eq(1)).take();
+        let through: i64 = match txn.query_one(place.limit(1)).await? {
+            Some(row) => row.try_get_by_index(0)?,
+            None => return Err(DbErr::RecordNotFound("`audit_rollup_place` has no row".into())),
+        };
+        let gaps = read_gaps(&txn).await?;
+        // Before the gaps are looked at: see the contract.
+        let writers = if gaps.is_empty() { Writers::Unknown } else { Writers::ask(&txn).await? };
+        let late = if gaps.is_empty() { Vec::new() } else { self.read(&txn, late()).await? };
+        let new = self.read(&txn, beyond(through)).await?;
+
+        let full = |seen: &[Seen]| seen.len() as u64 >= self.batch;
+        let seqs = |seen: &[Seen]| seen.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+        let now = Utc::now().timestamp();
+        let oldest = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
+        let filled = seqs(&late);
+        let mut open: Vec<Gap> = gaps.iter().flat_map(|gap| without(gap, &filled)).collect();
+        if !gaps.is_empty() && !full(&late) {
+            open = open.into_iter().filter_map(|gap| writers.settle(gap, now, oldest)).collect();
+        }
+        if txn.get_database_backend() != DbBackend::Sqlite {
+            open.extend(missing(through, &seqs(&new), now));
+        }
+
+        write_counts(&txn, late.iter().chain(&new)).await?;
+        write_gaps(&txn, &gaps, &open).await?;
+        if let Some(last) = new.last() {
+            let update = Query::update()
+                .table(P::Table)
+                .value(P::Through, last.seq)
+                .and_where(Expr::col(P::Id).eq(1))
+                .take();
+            txn.execute(&update).await?;
+        }
+        let more = full(&late) || full(&new);
+        txn.commit().await?;
+        let (late, new) = (late.len() as u64, new.len() as u64);
+        Ok((RolledUp { entries: late + new, late, gaps: open.len() as u64 }, more))
+    }
+
+    async fn read<C: ConnectionTrait>(&self, db: &C, select: SelectStatement) -> Result<Vec<Seen>, DbErr> {
+        let mut select = select;
+        let rows = db.query_all(select.limit(self.batch)).await?;
+        rows.iter().map(Seen::of_row).collect()
+    }
+}
+
+/// A transaction that sees what others commit meanwhile, and has the place for itself.
+async fn begin<C: TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
+    let txn = db.begin_with_config(Some(IsolationLevel::ReadCommitted), None).await?;
+    let take = Query::update()
+        .table(P::Table)
+        .value(P::Runs, Expr::col(P::Runs).add(1))
+        .and_where(Expr::col(P::Id).eq(1))
+        .take();
+    txn.execute(&take).await?;
+    Ok(txn)
+}
+
+async fn forget<C: TransactionTrait>(db: &C) -> Result<(), DbErr> {
+    let txn = begin(db).await?;
+    txn.execute(&Query::delete().from_table(R::Table).take()).await?;
+    txn.execute(&Query::delete().from_table(G::Table).take()).await?;
+    txn.execute(
+        &Query::update().table(P::Table).value(P::Through, 0).and_where(Expr::col(P::Id).eq(1)).take(),
+    )
+    .await?;
+    txn.commit().await
+}
+
+/// What is needed of an entry.
+#[derive(Debug)]
+struct Seen {
+    seq: i64,
+    timestamp: DateTime<Utc>,
+    tenant: Option<String>,
+    counted: Counted,
+}
+
+impl Seen {
+    fn of_row(row: &QueryResult) -> Result<Self, DbErr> {
+        Ok(Self {
+            seq: row.try_get("", "seq")?,
+            timestamp: row.try_get("", "timestamp")?,
+            tenant: row.try_get("", "tenant")?,
+            counted: Counted {
+                user: row.try_get("", "actor_id")?,
+                module: row.try_get("", "module")?,
+                status: row.try_get("", "status")?,
+                severity: row.try_get("", "severity")?,
+                action: row.try_get("", "action")?,
+            },
+        })
+    }
+}
+
+fn entries() -> SelectStatement {
+    let columns = [
+        Column::Seq,
+        Column::Timestamp,
+        Column::Tenant,
+        Column::ActorId,
+        Column::Module,
+        Column::Status,
+        Column::Severity,
+        Column::Action,
+    ];
+    Query::select()
+        .columns(columns.map(|column| (Entity, column)))
+        .from(Entity)
+        .order_by((Entity, Column::Seq), Order::Asc)
+        .take()
+}
+
+fn beyond(through: i64) -> SelectStatement {
+    entries().and_where(Expr::col((Entity, Column::Seq)).gt(through)).take()
+}
+
+fn late() -> SelectStatement {
+    let seq = || Expr::col((Entity, Column::Seq));
+    let within =
+        seq().gte(Expr::col((G::Table, G::FirstSeq))).and(seq().lte(Expr::col((G::Table, G::LastSeq))));
+    entries().inner_join(G::Table, within).take()
+}
+
+/// Adds the entries to the counts of every size of period they are in, of their tenant and of all.
+async fn write_counts<'a, C: ConnectionTrait>(
+    db: &C,
+    entries: impl Iterator<Item = &'a Seen>,
+) -> Result<(), DbErr> {
+    let mut counts: BTreeMap<(String, Dimension, i64, i64, String), Counts> = BTreeMap::new();
+    for Seen { timestamp, tenant, counted, .. } in entries {
+        let (quarter, one) = (quarter_of(*timestamp), counted.counts(1));
+        let scopes = [Some(String::new()), tenant.as_deref().map(|tenant| keyed(Some(tenant)))];
+        for scope in scopes.into_iter().flatten() {
+            for grain in GRAINS {
+                let start = quarter.div_euclid(grain) * grain;
+                for (dimension, value) in counted.values().chain([(Dimension::Whole, None)]) {
+                    let key = (scope.clone(), dimension, grain, start, keyed(value));
+                    counts.entry(key).or_default().add(one);
+                }
+            }
+        }
+    }
+    let rows: Vec<_> = counts.into_iter().collect();
+    let columns = [R::Scope, R::Dimension, R::Grain, R::Start, R::Value, R::Total, R::Failed, R::Security];
+    for batch in batches(&rows) {
+        let mut insert = Query::insert().into_table(R::Table).columns(columns).take();
+        for ((scope, dimension, grain, start, value), counts) in batch {
+            let number = |count: u64| Expr::val(i64::try_from(count).unwrap_or(i64::MAX));
+            insert.values_panic([
+                Expr::val(scope.as_str()),
+                Expr::val(dimension.number()),
+                Expr::val(*grain),
+                Expr::val(*start),
+                Expr::val(value.as_str()),
+                number(counts.count),
+                number(counts.failed),
+                number(counts.security),
+            ]);
+        }
+        insert.on_conflict(add_up(db.get_database_backend()));
+        db.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+fn add_up(backend: DbBackend) -> OnConflict {
+    let mut conflict = OnConflict::columns([R::Scope, R::Dimension, R::Grain, R::Start, R::Value]);
+    for column in [R::Total, R::Failed, R::Security] {
+        let new = match backend {
+            DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col(column))),
+            _ => Expr::col(("excluded", column)),
+        };
+        conflict.value(column, Expr::col((R::Table, column)).add(new));
+    }
+    conflict
+}
+
+async fn read_gaps<C: ConnectionTrait>(db: &C) -> Result<Vec<Gap>, DbErr> {
+    let select = Query::select()
+        .columns([G::FirstSeq, G::LastSeq, G::Noticed, G::Writers])
+        .from(G::Table)
+        .order_by(G::FirstSeq, Order::Asc)
+        .take();
+    let gap = |row: &QueryResult| {
+        Ok(Gap {
+            first: row.try_get("", "first_seq")?,
+            last: row.try_get("", "last_seq")?,
+            noticed: row.try_get("", "noticed")?,
+            writers: row.try_get("", "writers")?,
+        })
+    };
+    db.query_all(&select).await?.iter().map(gap).collect()
+}
+
+/// Writes what has changed among the gaps.
+async fn write_gaps<C: ConnectionTrait>(db: &C, old: &[Gap], new: &[Gap]) -> Result<(), DbErr> {
+    let gone: Vec<i64> = old.iter().filter(|gap| !new.contains(gap)).map(|gap| gap.first).collect();
+    for firsts in batches(&gone) {
+        let firsts = Expr::col(G::FirstSeq).is_in(firsts.iter().copied());
+        db.execute(&Query::delete().from_table(G::Table).and_where(firsts).take()).await?;
+    }
+    let added: Vec<&Gap> = new.iter().filter(|gap| !old.contains(gap)).collect();
+    for gaps in batches(&added) {
+        let mut insert = Query::insert()
+            .into_table(G::Table)
+            .columns([G::FirstSeq, G::LastSeq, G::Noticed, G::Writers])
+            .take();
+        for gap in gaps {
+            insert.values_panic([
+                gap.first.into(),
+                gap.last.into(),
+                gap.noticed.into(),
+                gap.writers.clone().into(),
+            ]);
+        }
+        db.execute(&insert).await?;
+    }
+    Ok(())
+}

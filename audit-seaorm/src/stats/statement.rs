@@ -1,0 +1,184 @@
+//! The one statement that statistics are read by: roll-ups, what is beyond them, and what came late.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, UnionType};
+use sea_orm::{ColumnTrait, Condition, DbBackend};
+
+use super::period::Period;
+use super::quarters::{Run, common_grain, cover, quarter_from, quarter_of, start_of};
+use super::tables::{AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Dimension};
+use crate::entity::audit_log::{Column, Entity};
+use crate::query::in_period;
+
+/// What a row of the answer is: this, or the number of a [`Dimension`].
+pub(super) const ENTRIES: i64 = -1;
+pub(super) const PLACE: i64 = -2;
+
+/// How far the roll-ups reach, as it was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) through: i64,
+    /// Moves with every change of the roll-ups.
+    pub(super) runs: i64,
+    /// Whether there are numbers below it of which no entry was seen.
+    pub(super) has_gaps: bool,
+}
+
+/// Asks for [`Place`].
+pub(super) fn place() -> SelectStatement {
+    let gaps = Query::select().expr(Expr::val(1)).from(G::Table).take();
+    Query::select()
+        .columns([P::Through, P::Runs])
+        .expr_as(Expr::exists(gaps), "has_gaps")
+        .from(P::Table)
+        .and_where(Expr::col(P::Id).eq(1))
+        .take()
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) backend: DbBackend,
+    pub(super) period: &'a Period,
+    /// What entries must fulfil besides.
+    pub(super) bounds: Condition,
+    /// The roll-ups' scope; `None` if there are none for this question.
+    pub(super) scope: Option<String>,
+}
+
+impl Question<'_> {
+    /// The statement. Its rows have the columns `kind`, `quarter`, `value`, `module`, `status`, `severity`, `action`, `total`,
+    /// `failed`, `security`; rows of entries, and those of roll-ups by [`Dimension`].
+    pub(super) fn statement(&self, place: Place) -> SelectStatement {
+        let (start, end) = (self.period.start(), self.period.end());
+        // The whole quarters of the period; what is before and behind them is counted by itself.
+        let (from, to) = (quarter_from(start), quarter_of(end));
+        let scope = self.scope.as_ref().filter(|_| from < to);
+        let Some(scope) = scope else { return self.entries(in_period(Some(start), Some(end))).take() };
+
+        let (first, last) = (start_of(from), start_of(to));
+        let mut statement = self.entries(beyond(place, first, last));
+        let mut add = |part: SelectStatement| {
+            statement.union(UnionType::All, part);
+        };
+        if place.has_gaps {
+            add(self.late(first, last));
+        }
+        for (start, end) in [(start, first), (last, end)] {
+            if start < end {
+                add(self.entries(in_period(Some(start), Some(end))));
+            }
+        }
+        let borders =
+            self.period.borders().map(quarter_of).filter(move |border| (from..=to).contains(border));
+        let grain = common_grain([from, to].into_iter().chain(borders));
+        add(self.rolled_up(scope, &[Dimension::Whole], Run { grain, from, to }));
+        for run in cover(from, to) {
+            add(self.rolled_up(scope, &Dimension::PARTS, run));
+        }
+        let none = || Expr::val(None::<String>);
+        add(Query::select()
+            .expr(Expr::val(PLACE))
+            .column(P::Runs)
+            .exprs([none(), none(), none(), none(), none()])
+            .exprs([Expr::val(0_i64), Expr::val(0_i64), Expr::val(0_i64)])
+            .from(P::Table)
+            .and_where(Expr::col(P::Id).eq(1))
+            .take());
+        statement
+    }
+
+    /// Entries that fulfil the condition, counted by everything that is counted.
+    fn entries(&self, condition: Condition) -> SelectStatement {
+        let column = |column: Column| Expr::col((Entity, column));
+        let parts = [
+            self.quarter(),
+            column(Column::ActorId),
+            column(Column::Module),
+            column(Column::Status),
+            column(Column::Severity),
+            column(Column::Action),
+        ];
+        let [quarter, user, module, status, severity, action] = parts.clone();
+        Query::select()
+            .expr_as(Expr::val(ENTRIES), "kind")
+            .expr_as(quarter, "quarter")
+            .expr_as(user, "value")
+            .expr_as(module, "module")
+            .expr_as(status, "status")
+            .expr_as(severity, "severity")
+            .expr_as(action, "action")
+            .expr_as(Func::count(column(Column::Seq)), "total")
+            .expr_as(Expr::val(0_i64), "failed")
+            .expr_as(Expr::val(0_i64), "security")
+            .from(Entity)
+            .cond_where(condition)
+            .cond_where(self.bounds.clone())
+            .add_group_by(parts)
+            .take()
+    }
+
+    /// Entries of numbers that were missing when their place was passed.
+    fn late(&self, first: DateTime<Utc>, last: DateTime<Utc>) -> SelectStatement {
+        let seq = || Expr::col((Entity, Column::Seq));
+        let within =
+            seq().gte(Expr::col((G::Table, G::FirstSeq))).and(seq().lte(Expr::col((G::Table, G::LastSeq))));
+        let mut late = self.entries(during(first, last));
+        late.inner_join(G::Table, within);
+        late
+    }
+
+    /// Roll-ups of these dimensions and periods.
+    fn rolled_up(&self, scope: &str, dimensions: &[Dimension], run: Run) -> SelectStatement {
+        let by_day = dimensions == [Dimension::Whole];
+        let none = || Expr::val(None::<String>);
+        let sum = |column: R| Expr::expr(Func::sum(Expr::col(column))).cast_as(self.integer());
+        let mut select = Query::select();
+        select
+            .expr(Expr::expr(Expr::col(R::Dimension)).cast_as(self.integer()))
+            .expr(if by_day { Expr::col(R::Start) } else { Expr::val(0_i64) })
+            .column(R::Value)
+            .exprs([none(), none(), none(), none()])
+            .exprs([sum(R::Total), sum(R::Failed), sum(R::Security)])
+            .from(R::Table)
+            .and_where(Expr::col(R::Scope).eq(scope))
+            .and_where(Expr::col(R::Dimension).is_in(dimensions.iter().map(|dimension| dimension.number())))
+            .and_where(Expr::col(R::Grain).eq(run.grain))
+            .and_where(Expr::col(R::Start).gte(run.from))
+            .and_where(Expr::col(R::Start).lt(run.to))
+            .group_by_columns([R::Dimension, R::Value]);
+        if by_day {
+            select.group_by_col(R::Start);
+        }
+        select
+    }
+
+    /// A whole number, as `CAST` calls it.
+    fn integer(&self) -> &'static str {
+        match self.backend {
+            DbBackend::Postgres => "bigint",
+            DbBackend::Sqlite => "integer",
+            _ => "signed",
+        }
+    }
+
+    /// The quarter of an hour of an entry, as [`quarter_of`] computes it.
+    fn quarter(&self) -> Expr {
+        Expr::cust(match self.backend {
+            DbBackend::Postgres => r#"CAST(floor(extract(epoch FROM "timestamp") / 900) AS bigint)"#,
+            // Without the seconds: SQLite would round them to the next minute.
+            DbBackend::Sqlite => r#"CAST(strftime('%s', substr("timestamp", 1, 16)) AS integer) / 900"#,
+            _ => "timestampdiff(SECOND, '1970-01-01', `timestamp`) DIV 900",
+        })
+    }
+}
+
+/// By the time alone: a condition on the id as well would lead databases to read the whole period by its index.
+fn during(first: DateTime<Utc>, last: DateTime<Utc>) -> Condition {
+    Condition::all().add(Column::Timestamp.gte(first)).add(Column::Timestamp.lt(last))
+}
+
+/// Entries that the roll-ups don't reach. The place is a number, not a sub-select: databases plan by it.
+fn beyond(place: Place, first: DateTime<Utc>, last: DateTime<Utc>) -> Condition {
+    during(first, last).add(Column::Seq.gt(place.through))
+}
