@@ -13,6 +13,7 @@ mod clock;
 mod compliance;
 mod config;
 mod context;
+pub mod detect;
 mod entry;
 mod error;
 mod family;

@@ -53,6 +53,7 @@ pub mod audited_fn;
 pub mod capture;
 pub mod coverage;
 mod db_error;
+pub mod detect;
 pub mod entity;
 #[cfg(feature = "tracing-subscriber")]
 mod event_layer;
@@ -66,6 +67,7 @@ mod registry;
 mod scope;
 pub mod stats;
 mod store;
+mod tail;
 mod task;
 pub mod testing;
 mod writer;

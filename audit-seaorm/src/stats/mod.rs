@@ -24,7 +24,6 @@
 //! What is deleted from the log stays counted until [`Rollups::rebuild`].
 
 mod ask;
-mod gaps;
 mod period;
 mod quarters;
 mod report;
@@ -33,7 +32,6 @@ mod security;
 mod statement;
 mod tables;
 mod task;
-mod writers;
 
 pub use ask::{StatisticsRequest, get_audit_summary};
 pub use period::Period;

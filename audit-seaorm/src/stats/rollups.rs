@@ -10,16 +10,16 @@ use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, TransactionSession, TransactionTrait,
 };
 
-use super::gaps::{Gap, missing, without};
 use super::quarters::{GRAINS, quarter_of};
 use super::report::Counts;
 use super::tables::{
     AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Counted, Dimension, keyed,
 };
-use super::writers::Writers;
 use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity};
 use crate::store::batches;
+use crate::tail::gaps::{Gap, missing, without};
+use crate::tail::writers::Writers;
 
 /// Counts entries, so that [statistics](crate::LogReader::statistics) needn't.
 ///
@@ -125,7 +125,8 @@ impl Rollups {
         };
         let gaps = read_gaps(&txn).await?;
         // Before the gaps are looked at: see the contract.
-        let writers = if gaps.is_empty() { Writers::Unknown } else { Writers::ask(&txn).await? };
+        let writers =
+            if gaps.is_empty() { Writers::Unknown } else { Writers::ask(&txn, "audit_log").await? };
         let late = if gaps.is_empty() { Vec::new() } else { self.read(&txn, late()).await? };
         let new = self.read(&txn, beyond(through)).await?;
 

@@ -4,6 +4,7 @@ mod chinook;
 mod concurrency;
 mod connection;
 mod coverage;
+mod detect;
 mod failure;
 mod fixtures;
 mod harness;

@@ -14,7 +14,7 @@ const AFTER: i64 = 2;
 
 /// Transactions that write now.
 #[derive(Debug)]
-pub(super) enum Writers {
+pub(crate) enum Writers {
     /// Nobody writes while somebody else has a number that isn't committed: SQLite.
     Nobody,
     /// These; whether the list is of this very moment.
@@ -24,22 +24,20 @@ pub(super) enum Writers {
 }
 
 impl Writers {
-    /// Asks the database.
-    pub(super) async fn ask<C: ConnectionTrait>(db: &C) -> Result<Self, DbErr> {
+    /// Asks the database who may still commit rows of this table of ours.
+    pub(crate) async fn ask<C: ConnectionTrait>(db: &C, table: &str) -> Result<Self, DbErr> {
         let backend = db.get_database_backend();
         let sql = match backend {
             DbBackend::Sqlite => return Ok(Self::Nobody),
             // Who has inserted holds this lock until its transaction has ended, and its effects are visible.
-            DbBackend::Postgres => {
+            DbBackend::Postgres => format!(
                 "SELECT DISTINCT virtualtransaction AS name FROM pg_locks \
-                 WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = 'audit_log'::regclass \
+                 WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = '{table}'::regclass \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            }
+            ),
             // The connection and the start of its transaction: ids change when a transaction begins to write.
-            _ => {
-                "SELECT CONCAT(trx_mysql_thread_id, '@', trx_started) AS name FROM information_schema.innodb_trx \
-                 WHERE trx_mysql_thread_id <> CONNECTION_ID()"
-            }
+            _ => "SELECT CONCAT(trx_mysql_thread_id, '@', trx_started) AS name FROM information_schema.innodb_trx \
+                 WHERE trx_mysql_thread_id <> CONNECTION_ID()".to_owned(),
         };
         let rows = match db.query_all_raw(Statement::from_string(backend, sql)).await {
             Ok(rows) => rows,
@@ -53,7 +51,7 @@ impl Writers {
     }
 
     /// What becomes of a gap that has been looked at since these were asked for: `None` if nothing will come any more.
-    pub(super) fn settle(&self, gap: Gap, now: i64, oldest: i64) -> Option<Gap> {
+    pub(crate) fn settle(&self, gap: Gap, now: i64, oldest: i64) -> Option<Gap> {
         let age = now.saturating_sub(gap.noticed);
         let (names, at_once) = match self {
             Self::Nobody => return None,

@@ -1,18 +1,18 @@
 //! Numbers of which no entry has been seen: the transaction that took them isn't committed, or never will be.
 
 /// A run of such numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub(super) first: i64,
-    pub(super) last: i64,
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Gap {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
     /// When it was seen, in seconds since 1970.
-    pub(super) noticed: i64,
+    pub(crate) noticed: i64,
     /// The transactions that may still fill it, as the database names them; `None` if nobody has asked yet.
-    pub(super) writers: Option<String>,
+    pub(crate) writers: Option<String>,
 }
 
 /// What is missing among these numbers, which are in order and greater than `through`.
-pub(super) fn missing(through: i64, numbers: &[i64], noticed: i64) -> Vec<Gap> {
+pub(crate) fn missing(through: i64, numbers: &[i64], noticed: i64) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let mut previous = through;
     for &number in numbers {
@@ -25,7 +25,7 @@ pub(super) fn missing(through: i64, numbers: &[i64], noticed: i64) -> Vec<Gap> {
 }
 
 /// What is left of a gap without these numbers, which are in order.
-pub(super) fn without(gap: &Gap, numbers: &[i64]) -> Vec<Gap> {
+pub(crate) fn without(gap: &Gap, numbers: &[i64]) -> Vec<Gap> {
     let mut left = Vec::new();
     let mut first = gap.first;
     for &number in numbers.iter().filter(|number| (gap.first..=gap.last).contains(*number)) {

@@ -1,0 +1,231 @@
+//! The worker's work: new records past all rules, findings into the table of violations.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_core::detect::{Finding, Observation, Rule, State};
+use audit_core::{Error, Family as _, Recorded, Violation};
+use chrono::Utc;
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IsolationLevel, QueryFilter, QuerySelect,
+    SqliteTransactionMode, TransactionOptions, TransactionSession, TransactionTrait,
+};
+use tokio::sync::Mutex;
+
+use super::observe::{SOURCES, observation, select};
+use super::states::States;
+use crate::Audit;
+use crate::db_error::query_error;
+use crate::entity::{StoredFamily, audit_violation};
+use crate::store::batches;
+use crate::tail::{self, Place};
+
+const TABLE: &str = "audit_detector";
+
+/// Lets rules look at the log, and records what they find as violations. Clones share what is remembered in memory.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is looked at before `run_once` or `start`"]
+pub struct Detector {
+    rules: Arc<[Rule]>,
+    batch: u64,
+    settle_after: Duration,
+    pub(super) every: Duration,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    states: States,
+    /// The run after which this was so. If there has been another since, somebody else went on.
+    run: i64,
+}
+
+/// What a run has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Detected {
+    /// Records that were looked at.
+    pub observations: u64,
+    /// What was found, each of which is a violation now.
+    pub findings: Vec<Finding>,
+    /// Whether records may still be committed below the place that was reached.
+    pub waiting: bool,
+}
+
+impl Detector {
+    /// A worker with these rules, which looks at up to 5,000 records of each table in a transaction, and in the background every
+    /// ten seconds.
+    ///
+    /// # Errors
+    /// [`Error::Registration`] if a rule makes no sense, or two have one name.
+    pub fn new(rules: Vec<Rule>) -> Result<Self, Error> {
+        let mut names = HashSet::new();
+        for rule in &rules {
+            rule.check()?;
+            if !names.insert(&rule.name) {
+                return Err(Error::Registration(format!("two rules are called `{}`", rule.name)));
+            }
+        }
+        Ok(Self {
+            rules: rules.into(),
+            batch: 5_000,
+            settle_after: Duration::from_secs(24 * 3600),
+            every: Duration::from_secs(10),
+            memory: Arc::default(),
+        })
+    }
+
+    /// So many records of each table in a transaction, from 1 on.
+    pub fn batch_size(mut self, records: u64) -> Self {
+        self.batch = Ord::max(records, 1);
+        self
+    }
+
+    /// So long between two runs in the background.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.every = interval;
+        self
+    }
+
+    /// How long a transaction may take from writing a record to its commit, where the database doesn't tell which are still open:
+    /// on MySQL and MariaDB, if the user lacks the privilege `PROCESS`. A day, unless it is said.
+    pub fn settle_after(mut self, longest: Duration) -> Self {
+        self.settle_after = longest;
+        self
+    }
+
+    /// Looks at all records that haven't been looked at yet.
+    ///
+    /// # Errors
+    /// [`Error::Query`] if the database doesn't take it. What was found until then stays found.
+    pub async fn run_once<C>(&self, db: &C) -> Result<Detected, Error>
+    where
+        C: ConnectionTrait + TransactionTrait,
+    {
+        let mut memory = self.memory.lock().await;
+        let mut all = Detected::default();
+        loop {
+            match self.run_batch(db, &mut memory).await {
+                Ok((done, more)) => {
+                    all.observations += done.observations;
+                    all.findings.extend(done.findings);
+                    all.waiting = done.waiting;
+                    if !more {
+                        return Ok(all);
+                    }
+                }
+                Err(error) => {
+                    // It went on in memory, and not in the database.
+                    memory.states.clear();
+                    return Err(query_error(&error));
+                }
+            }
+        }
+    }
+
+    async fn run_batch<C>(&self, db: &C, memory: &mut Memory) -> Result<(Detected, bool), DbErr>
+    where
+        C: ConnectionTrait + TransactionTrait,
+    {
+        let options = TransactionOptions {
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let txn = db.begin_with_options(options).await?;
+        let (mut places, run) = take_turn(&txn).await?;
+        if memory.run != run - 1 {
+            memory.states.clear();
+        }
+        let now = Utc::now().timestamp();
+        let settle_after = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
+        let (mut seen, mut more): (Vec<Observation>, bool) = (Vec::new(), false);
+        for (source, table) in SOURCES {
+            let from = tail::Source { table, select: select(source, table) };
+            let place = places.entry(table.to_owned()).or_default();
+            let (rows, rest) = place.take(&txn, &from, self.batch, now, settle_after).await?;
+            for row in &rows {
+                seen.push(observation(source, row)?);
+            }
+            more |= rest;
+        }
+        seen.sort_by_key(|seen| (seen.at, seen.source, seen.id));
+
+        let keys = seen.iter().flat_map(|seen| self.rules.iter().filter_map(|rule| State::key(rule, seen)));
+        memory.states.load(&txn, keys.collect()).await?;
+        let mut findings = Vec::new();
+        for seen in &seen {
+            for rule in self.rules.iter() {
+                let Some(key) = State::key(rule, seen) else { continue };
+                if let Some(state) = memory.states.get(key) {
+                    findings.extend(state.observe(rule, seen));
+                }
+            }
+        }
+        memory.states.store(&txn).await?;
+        record(&txn, &mut findings).await?;
+        let waiting = places.values().any(Place::has_gaps);
+        put_place(&txn, &places).await?;
+        txn.commit().await?;
+        memory.run = run;
+        Ok((Detected { observations: seen.len() as u64, findings, waiting }, more))
+    }
+}
+
+/// Waits for its turn, and says how far all workers together have come, and which run this is.
+async fn take_turn<C: ConnectionTrait>(db: &C) -> Result<(BTreeMap<String, Place>, i64), DbErr> {
+    let of_all = || Expr::col("id").eq(1);
+    let run = Expr::col("runs").add(1);
+    db.execute(&Query::update().table(TABLE).value("runs", run).and_where(of_all()).take()).await?;
+    let select = Query::select().columns(["place", "runs"]).from(TABLE).and_where(of_all()).take();
+    let Some(row) = db.query_one(&select).await? else {
+        return Err(DbErr::RecordNotFound(format!("`{TABLE}` has no row")));
+    };
+    let place: String = row.try_get("", "place")?;
+    let places = serde_json::from_str(&place)
+        .map_err(|_| DbErr::Custom(format!("the place in `{TABLE}` is of another version")))?;
+    Ok((places, row.try_get("", "runs")?))
+}
+
+async fn put_place<C: ConnectionTrait>(db: &C, places: &BTreeMap<String, Place>) -> Result<(), DbErr> {
+    let text = serde_json::to_string(places)
+        .map_err(|_| DbErr::Custom("the place can't be written as JSON".into()))?;
+    let update = Query::update().table(TABLE).value("place", text).and_where(Expr::col("id").eq(1)).take();
+    db.execute(&update).await.map(|_| ())
+}
+
+/// Writes the violations of findings. One that is recorded already, as after a rule's state was lost, is left out.
+async fn record<C: ConnectionTrait>(db: &C, findings: &mut Vec<Finding>) -> Result<(), DbErr> {
+    let names: Vec<String> = findings.iter().map(Finding::name).collect();
+    let mut known = HashSet::new();
+    let column = audit_violation::Column::Finding;
+    for names in names.chunks(500) {
+        let asked = audit_violation::Entity::find().select_only().column(column);
+        let asked = asked.filter(column.is_in(names.iter().map(String::as_str)));
+        known.extend(asked.into_tuple::<String>().all(db).await?);
+    }
+    findings.retain(|finding| known.insert(finding.name()));
+    let (audit, now) = (Audit::current(), Utc::now());
+    let records: Vec<Recorded<Violation>> = findings
+        .iter()
+        .map(|finding| {
+            let mut what = finding.violation();
+            what.sanitise(audit.sanitizer());
+            let mut record = Recorded::new(now, what);
+            let last = &finding.last;
+            record.tenant.clone_from(&last.tenant);
+            record.actor.clone_from(&last.actor);
+            record.ip_address.clone_from(&last.ip_address);
+            record.user_agent.clone_from(&last.user_agent);
+            record.finish();
+            record
+        })
+        .collect();
+    for batch in batches(&records) {
+        let rows = batch.iter().map(<Violation as StoredFamily>::row);
+        audit_violation::Entity::insert_many(rows).exec_without_returning(db).await?;
+    }
+    Ok(())
+}
