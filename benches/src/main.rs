@@ -1,7 +1,7 @@
 //! Measures what auditing costs, and prints it as the tables of `docs/BENCHMARKS.md`. Run it by `scripts/bench`.
 //!
-//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, and `sqlite`, `postgres`, `mysql`; where none of a sort
-//! is named, all are. `--rounds N`.
+//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, `questions`, and `sqlite`, `postgres`, `mysql`; where none of
+//! a sort is named, all are, but for `questions`, which makes millions of entries. `--rounds N`; `--entries N` for `questions`.
 
 mod concurrent;
 mod connection;
@@ -9,6 +9,7 @@ mod diff;
 mod entity;
 mod hooks;
 mod measure;
+mod questions;
 mod reads;
 
 use audit_tests::{BACKENDS, Settings, name_of};
@@ -16,16 +17,24 @@ use audit_tests::{BACKENDS, Settings, name_of};
 #[tokio::main]
 async fn main() {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
-    let mut rounds = 25;
-    if let Some(at) = wanted.iter().position(|argument| argument == "--rounds") {
-        rounds = wanted.get(at + 1).and_then(|n| n.parse().ok()).expect("a number after --rounds");
-        wanted.drain(at..at + 2);
-    }
+    let mut number = |name: &str, default: u64| match wanted.iter().position(|argument| argument == name) {
+        Some(at) => {
+            let number = wanted
+                .get(at + 1)
+                .and_then(|n| n.parse().ok())
+                .expect("a number after --rounds and --entries");
+            wanted.drain(at..at + 2);
+            number
+        }
+        None => default,
+    };
+    let rounds = usize::try_from(number("--rounds", 25)).expect("a number of rounds");
+    let entries = number("--entries", questions::ENTRIES);
     let chosen = |name: &str, among: &[&str]| {
         let named = |name: &&str| wanted.iter().any(|argument| argument == name);
         !among.iter().any(named) || named(&name)
     };
-    let subjects = ["diff", "hooks", "connection", "reads"];
+    let subjects = ["diff", "hooks", "connection", "reads", "questions"];
     let backends = BACKENDS.map(name_of);
     if chosen("diff", &subjects) {
         diff::run();
@@ -43,6 +52,9 @@ async fn main() {
         }
         if chosen("reads", &subjects) {
             tokio::spawn(reads::run(backend, rounds)).await.expect("the measurement");
+        }
+        if wanted.iter().any(|argument| argument == "questions") {
+            tokio::spawn(questions::run(backend, rounds, entries)).await.expect("the measurement");
         }
     }
 }

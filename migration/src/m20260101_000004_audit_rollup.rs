@@ -22,6 +22,8 @@ enum AuditRollup {
     Total,
     Failed,
     Security,
+    FirstSeq,
+    LastSeq,
 }
 
 #[derive(Clone, Copy, DeriveIden)]
@@ -117,6 +119,9 @@ fn counts(backend: DbBackend) -> TableCreateStatement {
         .col(ColumnDef::new(R::Total).big_integer().not_null())
         .col(ColumnDef::new(R::Failed).big_integer().not_null())
         .col(ColumnDef::new(R::Security).big_integer().not_null())
+        // Between which entries those of this period are.
+        .col(ColumnDef::new(R::FirstSeq).big_integer().not_null())
+        .col(ColumnDef::new(R::LastSeq).big_integer().not_null())
         .primary_key(
             Index::create().col(R::Scope).col(R::Dimension).col(R::Grain).col(R::Start).col(R::Value),
         )

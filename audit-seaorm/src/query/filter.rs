@@ -315,7 +315,8 @@ impl LogFilter {
                 columns.into_iter().fold(Condition::any(), |any, column| any.add(column.eq(user.as_str()))),
             );
         }
-        condition = condition.add(in_period(self.first_moment()?, self.end));
+        let (start, end) = self.period()?;
+        condition = condition.add(in_period(start, end));
         for (key, value) in &self.metadata {
             let backend = self.backend.ok_or_else(|| {
                 Error::Filter("`metadata` must know the database: say which by `.on(&db)`".into())
@@ -326,8 +327,11 @@ impl LogFilter {
         Ok(condition.add_option(self.search.as_deref().map(search).transpose()?.flatten()))
     }
 
-    /// Where the period begins, if it does.
-    fn first_moment(&self) -> Result<Option<DateTime<Utc>>, Error> {
+    /// Where the period begins and ends, if it does.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] if it makes no sense.
+    pub(super) fn period(&self) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
         if self.days == Some(0) {
             return Err(Error::Filter("the last 0 days are no period; ask for at least 1".into()));
         }
@@ -338,7 +342,7 @@ impl LogFilter {
         }
         // Longer ago than there are dates: everything.
         let ago = |days: u32| Utc::now().checked_sub_signed(TimeDelta::days(i64::from(days)));
-        Ok(self.days.and_then(ago).max(self.start))
+        Ok((self.days.and_then(ago).max(self.start), self.end))
     }
 
     /// What tells this question from others, the same at each call.

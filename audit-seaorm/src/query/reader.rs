@@ -15,6 +15,7 @@ use super::touching::touches;
 use crate::Audit;
 use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity, Model};
+use crate::stats::bounds_of;
 
 /// How far around an entry others of its transaction or request are looked for: only periods have an index.
 const AROUND: TimeDelta = TimeDelta::days(1);
@@ -75,7 +76,12 @@ impl LogReader {
         filter: &LogFilter,
         page: &PageRequest,
     ) -> Result<Page<Model>, Error> {
-        let select = self.logs(&filter.on_if_unsaid(db))?;
+        let filter = filter.on_if_unsaid(db);
+        let mut select = self.logs(&filter)?;
+        if let (start, Some(end)) = filter.period()? {
+            let bounds = bounds_of(db, start, end).await.map_err(|error| query_error(&error))?;
+            select = bounds.into_iter().fold(select, QueryFilter::filter);
+        }
         let question = Sha256::new().chain_update(filter.digest()).chain_update(format!("{:?}", self.tenant));
         page.fetch_for(db, select, &question.finalize().into()).await
     }

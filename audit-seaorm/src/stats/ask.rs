@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Query
 
 use super::period::Period;
 use super::report::{Counts, Statistics, Tallies, Tally};
-use super::statement::{ENTRIES, PLACE, Place, Question, place};
+use super::statement::{ENTRIES, PLACE, Place, Question};
 use super::tables::{Counted, Dimension, keyed, unkeyed};
 use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity};
@@ -129,12 +129,7 @@ async fn read<C: ConnectionTrait>(db: &C, question: &Question<'_>) -> Result<Tal
     for _ in 0..ATTEMPTS {
         let missing =
             || DbErr::RecordNotFound("`audit_rollup_place` has no row; run the migrations again".into());
-        let row = db.query_one(&place()).await?.ok_or_else(missing)?;
-        let place = Place {
-            through: row.try_get("", "through")?,
-            runs: row.try_get("", "runs")?,
-            has_gaps: row.try_get("", "has_gaps")?,
-        };
+        let place = Place::read(db).await?.ok_or_else(missing)?;
         if let Some(tallies) = tally(&db.query_all(&question.statement(place)).await?, question, place)? {
             return Ok(tallies);
         }

@@ -14,16 +14,18 @@
 //! ```
 //!
 //! # How
-//! A worker ([`Rollups`]) counts entries once, by day, by six hours, by hour and by quarter of an hour, in the order of `seq`, and
-//! keeps how far it has come. A question adds up the largest of these periods that fit, and counts what isn't in them by itself:
-//! the entries beyond that place, and those that were committed late, below it. Numbers below the place of which no entry
-//! was seen are kept as gaps, and looked at with each question, until no transaction is left that could still fill them.
+//! A worker ([`Rollups`]) counts entries once, by day, by six hours and by hour, in the order of `seq`, and keeps how far it has come.
+//! A question adds up the largest of these periods that fit, and counts what isn't in them by itself: the entries beyond
+//! that place, and those that were committed late, below it. Numbers below the place of which no entry was seen are kept
+//! as gaps, and looked at with each question, until no transaction is left that could still fill them. All entries together
+//! are counted by quarters of an hour as well, which is what the days of every time zone are made of.
 //! All of that is one statement, so it is one moment of the database: statistics are exact up to the last committed entry,
 //! whether the worker runs or not.
 //!
 //! What is deleted from the log stays counted until [`Rollups::rebuild`].
 
 mod ask;
+mod bounds;
 mod period;
 mod quarters;
 mod report;
@@ -34,6 +36,7 @@ mod tables;
 mod task;
 
 pub use ask::{StatisticsRequest, get_audit_summary};
+pub(crate) use bounds::bounds_of;
 pub use period::Period;
 pub use report::{
     ActionStat, Analytics, AvailableFilters, Counts, DailyStat, ListStatistics, ModuleStat, SeverityStat,

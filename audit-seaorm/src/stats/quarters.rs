@@ -4,18 +4,26 @@ use chrono::{DateTime, Utc};
 
 const SECONDS: i64 = 900;
 
-/// Sizes of counted periods, in quarters: a quarter, an hour, six hours, a day.
-pub(super) const GRAINS: [i64; 4] = [1, 4, 24, 96];
+/// Sizes of periods in which everything is counted, in quarters: an hour, six hours, a day.
+pub(super) const GRAINS: [i64; 3] = [4, 24, 96];
+
+/// Size of periods in which only all entries together are counted, for the days of time zones that aren't whole hours off.
+pub(super) const FINEST: i64 = 1;
 
 /// The quarter in which the moment lies.
 pub(super) fn quarter_of(moment: DateTime<Utc>) -> i64 {
     moment.timestamp().div_euclid(SECONDS)
 }
 
-/// The first quarter that doesn't begin before the moment.
-pub(super) fn quarter_from(moment: DateTime<Utc>) -> i64 {
-    let begun = quarter_of(moment);
-    if start_of(begun) == moment { begun } else { begun + 1 }
+/// The last hour that has begun at the moment, by its first quarter.
+pub(super) fn hour_of(moment: DateTime<Utc>) -> i64 {
+    quarter_of(moment).div_euclid(GRAINS[0]) * GRAINS[0]
+}
+
+/// The first hour that doesn't begin before the moment, by its first quarter.
+pub(super) fn hour_from(moment: DateTime<Utc>) -> i64 {
+    let begun = hour_of(moment);
+    if start_of(begun) == moment { begun } else { begun + GRAINS[0] }
 }
 
 /// When the quarter begins.
@@ -31,7 +39,7 @@ pub(super) struct Run {
     pub(super) to: i64,
 }
 
-/// The fewest periods that make up the quarters from `from` up to `to`.
+/// The fewest periods that make up the hours from `from` up to `to`, given by their first quarters.
 pub(super) fn cover(from: i64, to: i64) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut push = |grain, from, to| {
@@ -60,7 +68,7 @@ pub(super) fn cover(from: i64, to: i64) -> Vec<Run> {
 /// The largest size of which all these are multiples.
 pub(super) fn common_grain(quarters: impl Iterator<Item = i64> + Clone) -> i64 {
     let fits = |grain: &&i64| quarters.clone().all(|quarter| quarter.rem_euclid(**grain) == 0);
-    GRAINS.iter().rev().find(fits).copied().unwrap_or(1)
+    GRAINS.iter().rev().find(fits).copied().unwrap_or(FINEST)
 }
 
 #[cfg(test)]
@@ -72,9 +80,9 @@ mod tests {
     proptest! {
         #[test]
         fn q3_periods_cover_every_quarter_once(from in -500_i64..3_000, length in 0_i64..6_000) {
-            let to = from + length;
+            let (from, to) = (from * 4, (from + length) * 4);
             let runs = cover(from, to);
-            prop_assert!(runs.len() <= 7);
+            prop_assert!(runs.len() <= 5);
             let mut quarters: Vec<i64> = Vec::new();
             for Run { grain, from, to } in runs {
                 prop_assert_eq!((from.rem_euclid(grain), to.rem_euclid(grain)), (0, 0));

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use audit_core::Error;
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, Order, Query, SelectStatement};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, OnConflict, Order, Query, SelectStatement};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, TransactionSession, TransactionTrait,
 };
 
-use super::quarters::{GRAINS, quarter_of};
+use super::quarters::{FINEST, GRAINS, quarter_of};
 use super::report::Counts;
+use super::statement::within_gaps;
 use super::tables::{
     AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Counted, Dimension, keyed,
 };
@@ -183,7 +184,7 @@ async fn forget<C: TransactionTrait>(db: &C) -> Result<(), DbErr> {
     txn.execute(&Query::delete().from_table(R::Table).take()).await?;
     txn.execute(&Query::delete().from_table(G::Table).take()).await?;
     txn.execute(
-        &Query::update().table(P::Table).value(P::Through, 0).and_where(Expr::col(P::Id).eq(1)).take(),
+        &Query::update().table(P::Table).value(P::Through, 0_i64).and_where(Expr::col(P::Id).eq(1)).take(),
     )
     .await?;
     txn.commit().await
@@ -238,10 +239,7 @@ fn beyond(through: i64) -> SelectStatement {
 }
 
 fn late() -> SelectStatement {
-    let seq = || Expr::col((Entity, Column::Seq));
-    let within =
-        seq().gte(Expr::col((G::Table, G::FirstSeq))).and(seq().lte(Expr::col((G::Table, G::LastSeq))));
-    entries().inner_join(G::Table, within).take()
+    entries().inner_join(G::Table, within_gaps()).take()
 }
 
 /// Adds the entries to the counts of every size of period they are in, of their tenant and of all.
@@ -249,25 +247,40 @@ async fn write_counts<'a, C: ConnectionTrait>(
     db: &C,
     entries: impl Iterator<Item = &'a Seen>,
 ) -> Result<(), DbErr> {
-    let mut counts: BTreeMap<(String, Dimension, i64, i64, String), Counts> = BTreeMap::new();
-    for Seen { timestamp, tenant, counted, .. } in entries {
+    let mut counts: BTreeMap<(String, Dimension, i64, i64, String), (Counts, i64, i64)> = BTreeMap::new();
+    for Seen { seq, timestamp, tenant, counted } in entries {
         let (quarter, one) = (quarter_of(*timestamp), counted.counts(1));
         let scopes = [Some(String::new()), tenant.as_deref().map(|tenant| keyed(Some(tenant)))];
         for scope in scopes.into_iter().flatten() {
+            let mut add = |dimension, grain, value| {
+                let key = (scope.clone(), dimension, grain, quarter.div_euclid(grain) * grain, keyed(value));
+                let (counts, first, last) = counts.entry(key).or_insert((Counts::default(), *seq, *seq));
+                counts.add(one);
+                (*first, *last) = (Ord::min(*first, *seq), Ord::max(*last, *seq));
+            };
+            add(Dimension::Whole, FINEST, None);
             for grain in GRAINS {
-                let start = quarter.div_euclid(grain) * grain;
-                for (dimension, value) in counted.values().chain([(Dimension::Whole, None)]) {
-                    let key = (scope.clone(), dimension, grain, start, keyed(value));
-                    counts.entry(key).or_default().add(one);
-                }
+                add(Dimension::Whole, grain, None);
+                counted.values().for_each(|(dimension, value)| add(dimension, grain, value));
             }
         }
     }
     let rows: Vec<_> = counts.into_iter().collect();
-    let columns = [R::Scope, R::Dimension, R::Grain, R::Start, R::Value, R::Total, R::Failed, R::Security];
+    let columns = [
+        R::Scope,
+        R::Dimension,
+        R::Grain,
+        R::Start,
+        R::Value,
+        R::Total,
+        R::Failed,
+        R::Security,
+        R::FirstSeq,
+        R::LastSeq,
+    ];
     for batch in batches(&rows) {
         let mut insert = Query::insert().into_table(R::Table).columns(columns).take();
-        for ((scope, dimension, grain, start, value), counts) in batch {
+        for ((scope, dimension, grain, start, value), (counts, first, last)) in batch {
             let number = |count: u64| Expr::val(i64::try_from(count).unwrap_or(i64::MAX));
             insert.values_panic([
                 Expr::val(scope.as_str()),
@@ -278,6 +291,8 @@ async fn write_counts<'a, C: ConnectionTrait>(
                 number(counts.count),
                 number(counts.failed),
                 number(counts.security),
+                Expr::val(*first),
+                Expr::val(*last),
             ]);
         }
         insert.on_conflict(add_up(db.get_database_backend()));
@@ -288,13 +303,19 @@ async fn write_counts<'a, C: ConnectionTrait>(
 
 fn add_up(backend: DbBackend) -> OnConflict {
     let mut conflict = OnConflict::columns([R::Scope, R::Dimension, R::Grain, R::Start, R::Value]);
+    let old = |column: R| Expr::col((R::Table, column));
+    let new = |column: R| match backend {
+        DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col(column))),
+        _ => Expr::col(("excluded", column)),
+    };
     for column in [R::Total, R::Failed, R::Security] {
-        let new = match backend {
-            DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col(column))),
-            _ => Expr::col(("excluded", column)),
-        };
-        conflict.value(column, Expr::col((R::Table, column)).add(new));
+        conflict.value(column, old(column).add(new(column)));
     }
+    // SQLite's functions for the least and the greatest have other names than those of the others.
+    let either =
+        |column: R, new_one: Expr| CaseStatement::new().case(new_one, new(column)).finally(old(column));
+    conflict.value(R::FirstSeq, either(R::FirstSeq, new(R::FirstSeq).lt(old(R::FirstSeq))));
+    conflict.value(R::LastSeq, either(R::LastSeq, new(R::LastSeq).gt(old(R::LastSeq))));
     conflict
 }
 

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, UnionType};
-use sea_orm::{ColumnTrait, Condition, DbBackend};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr};
 
 use super::period::Period;
-use super::quarters::{Run, common_grain, cover, quarter_from, quarter_of, start_of};
+use super::quarters::{Run, common_grain, cover, hour_from, hour_of, quarter_of, start_of};
 use super::tables::{AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Dimension};
 use crate::entity::audit_log::{Column, Entity};
 use crate::query::in_period;
@@ -24,15 +24,29 @@ pub(super) struct Place {
     pub(super) has_gaps: bool,
 }
 
-/// Asks for [`Place`].
-pub(super) fn place() -> SelectStatement {
-    let gaps = Query::select().expr(Expr::val(1)).from(G::Table).take();
-    Query::select()
-        .columns([P::Through, P::Runs])
-        .expr_as(Expr::exists(gaps), "has_gaps")
-        .from(P::Table)
-        .and_where(Expr::col(P::Id).eq(1))
-        .take()
+impl Place {
+    /// Asks for it. There is always one, unless somebody deleted its row.
+    pub(super) async fn read<C: ConnectionTrait>(db: &C) -> Result<Option<Self>, DbErr> {
+        let gaps = Query::select().expr(Expr::val(1)).from(G::Table).take();
+        let select = Query::select()
+            .columns([P::Through, P::Runs])
+            .expr_as(Expr::exists(gaps), "has_gaps")
+            .from(P::Table)
+            .and_where(Expr::col(P::Id).eq(1))
+            .take();
+        let Some(row) = db.query_one(&select).await? else { return Ok(None) };
+        Ok(Some(Self {
+            through: row.try_get("", "through")?,
+            runs: row.try_get("", "runs")?,
+            has_gaps: row.try_get("", "has_gaps")?,
+        }))
+    }
+}
+
+/// Joins entries to the gaps that they are in.
+pub(super) fn within_gaps() -> Expr {
+    let seq = || Expr::col((Entity, Column::Seq));
+    seq().gte(Expr::col((G::Table, G::FirstSeq))).and(seq().lte(Expr::col((G::Table, G::LastSeq))))
 }
 
 /// What is asked.
@@ -51,8 +65,8 @@ impl Question<'_> {
     /// `failed`, `security`; rows of entries, and those of roll-ups by [`Dimension`].
     pub(super) fn statement(&self, place: Place) -> SelectStatement {
         let (start, end) = (self.period.start(), self.period.end());
-        // The whole quarters of the period; what is before and behind them is counted by itself.
-        let (from, to) = (quarter_from(start), quarter_of(end));
+        // The whole hours of the period; what is before and behind them is counted by itself.
+        let (from, to) = (hour_from(start), hour_of(end));
         let scope = self.scope.as_ref().filter(|_| from < to);
         let Some(scope) = scope else { return self.entries(in_period(Some(start), Some(end))).take() };
 
@@ -120,11 +134,8 @@ impl Question<'_> {
 
     /// Entries of numbers that were missing when their place was passed.
     fn late(&self, first: DateTime<Utc>, last: DateTime<Utc>) -> SelectStatement {
-        let seq = || Expr::col((Entity, Column::Seq));
-        let within =
-            seq().gte(Expr::col((G::Table, G::FirstSeq))).and(seq().lte(Expr::col((G::Table, G::LastSeq))));
         let mut late = self.entries(during(first, last));
-        late.inner_join(G::Table, within);
+        late.inner_join(G::Table, within_gaps());
         late
     }
 

@@ -17,6 +17,8 @@ pub(super) enum AuditRollup {
     Total,
     Failed,
     Security,
+    FirstSeq,
+    LastSeq,
 }
 
 #[derive(Clone, Copy, DeriveIden)]

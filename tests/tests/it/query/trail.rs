@@ -180,7 +180,7 @@ db_test!(q2_text_keys_are_followed, raw, async |t| {
     )
     .await;
     let mut broken = of(Resource::new("post").id("p/2"), "create");
-    broken.changes = Some(r#"{"author_id" is no JSON"#.into());
+    broken.changes = Some(r#"["author_id" is no JSON"#.into());
     write(&t.db, &[broken]).await;
     assert_eq!(ids(t, LogReader::new().touching(&t.db, "author", 5)).await, ["5", "p/1", "p/1"]);
 });

@@ -1,0 +1,62 @@
+//! Between which places in the order the entries of a period are: the roll-ups know.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr};
+
+use super::quarters::{GRAINS, quarter_of};
+use super::statement::{Place, within_gaps};
+use super::tables::{AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Dimension};
+use crate::entity::audit_log::{Column, Entity};
+
+/// A condition on `seq` that every entry of the period fulfils, if one is known. Without it, a database that looks for old entries
+/// in the order of `seq` reads all newer ones first.
+///
+/// It is true of what was committed when it was asked for; what is committed later may be left out by it.
+pub(crate) async fn bounds_of<C: ConnectionTrait>(
+    db: &C,
+    start: Option<DateTime<Utc>>,
+    end: DateTime<Utc>,
+) -> Result<Option<Condition>, DbErr> {
+    let Some(place) = Place::read(db).await? else { return Ok(None) };
+    let during = || {
+        Condition::all()
+            .add_option(start.map(|start| Column::Timestamp.gte(start)))
+            .add(Column::Timestamp.lt(end))
+    };
+    // What isn't counted yet is beyond the place, or in the gaps.
+    let beyond = entries(during().add(Column::Seq.gt(place.through)));
+    let mut late = entries(during());
+    late.inner_join(G::Table, within_gaps());
+    let day = GRAINS[GRAINS.len() - 1];
+    let day_of = |moment| quarter_of(moment).div_euclid(day) * day;
+    let mut days = Query::select()
+        .expr_as(Expr::col(R::FirstSeq).min(), "first_seq")
+        .expr_as(Expr::col(R::LastSeq).max(), "last_seq")
+        .from(R::Table)
+        .and_where(Expr::col(R::Scope).eq(""))
+        .and_where(Expr::col(R::Dimension).eq(Dimension::Whole.number()))
+        .and_where(Expr::col(R::Grain).eq(day))
+        .and_where(Expr::col(R::Start).lte(day_of(end)))
+        .take();
+    if let Some(start) = start {
+        days.and_where(Expr::col(R::Start).gte(day_of(start)));
+    }
+    let runs = Query::select().column(P::Runs).from(P::Table).and_where(Expr::col(P::Id).eq(1)).take();
+    days.expr_as(Expr::SubQuery(None, Box::new(runs.into())), "runs")
+        .expr_as(Expr::exists(beyond), "beyond")
+        .expr_as(Expr::exists(late), "late");
+    let Some(row) = db.query_one(&days).await? else { return Ok(None) };
+    let elsewhere = row.try_get::<bool>("", "beyond")? || row.try_get::<bool>("", "late")?;
+    if elsewhere || row.try_get::<i64>("", "runs")? != place.runs {
+        return Ok(None);
+    }
+    let (first, last): (Option<i64>, Option<i64>) =
+        (row.try_get("", "first_seq")?, row.try_get("", "last_seq")?);
+    let between = |(first, last)| Condition::all().add(Column::Seq.gte(first)).add(Column::Seq.lte(last));
+    Ok(first.zip(last).map(between))
+}
+
+fn entries(condition: Condition) -> SelectStatement {
+    Query::select().expr(Expr::val(1)).from(Entity).cond_where(condition).take()
+}

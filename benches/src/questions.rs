@@ -1,0 +1,274 @@
+//! What questions to the log cost as it grows: the same question to few and to many entries, of the same thirty days.
+
+use std::time::{Duration, Instant};
+
+use audit_seaorm::stats::{Period, Rollups, StatisticsRequest};
+use audit_seaorm::{Error, LogFilter, LogReader, PageRequest, Resource, Status, get_audit_trail};
+use audit_tests::{DbBackend, TestDb, name_of};
+use chrono::{FixedOffset, Utc};
+use sea_orm::DatabaseConnection;
+
+use crate::measure::Pairs;
+
+/// The larger log on PostgreSQL; on SQLite a tenth of it. The smaller one has a hundredth of the former.
+pub(crate) const ENTRIES: u64 = 5_000_000;
+
+/// Times that a question is asked in a round, each time about something else.
+const COUNT: u32 = 5;
+
+/// Entries that no worker has counted yet.
+const TAIL: u64 = 1_000;
+
+const ACTORS: u64 = 500;
+const TENANTS: u64 = 50;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    First(Filter),
+    Trail,
+    Timeline,
+    Next { pages: usize },
+    Statistics { tenant: bool },
+}
+
+/// By what.
+#[derive(Clone, Copy, Debug)]
+enum Filter {
+    None,
+    Resource,
+    Actor,
+    Tenant,
+    Day,
+    LongAgo,
+    Module,
+    Failed,
+    Action,
+    Search,
+}
+
+/// The question, what it is called, and the ratio that it must not exceed, if there is one.
+const QUESTIONS: [(&str, Question, Option<f64>); 16] = [
+    ("first page of all", Question::First(Filter::None), Some(1.5)),
+    ("first page of one resource (index)", Question::First(Filter::Resource), Some(1.5)),
+    ("first page of one actor (index)", Question::First(Filter::Actor), Some(1.5)),
+    ("first page of one tenant (index)", Question::First(Filter::Tenant), Some(1.5)),
+    ("first page of the last day (index)", Question::First(Filter::Day), Some(1.5)),
+    ("first page of a day 20 days ago (index)", Question::First(Filter::LongAgo), Some(1.5)),
+    ("trail of one resource", Question::Trail, Some(1.5)),
+    ("timeline of two resources", Question::Timeline, Some(1.5)),
+    ("next page by cursor, all", Question::Next { pages: 1 }, Some(1.5)),
+    ("tenth page by cursor, one tenant", Question::Next { pages: 10 }, Some(1.5)),
+    ("statistics of 30 days", Question::Statistics { tenant: false }, Some(2.0)),
+    ("statistics of 30 days, one tenant", Question::Statistics { tenant: true }, Some(2.0)),
+    ("first page of one module (no index)", Question::First(Filter::Module), None),
+    ("first page of what failed (no index)", Question::First(Filter::Failed), None),
+    ("first page of one action (no index)", Question::First(Filter::Action), None),
+    ("first page of a text that is common (no index)", Question::First(Filter::Search), None),
+];
+
+/// `entries`: of the larger log on PostgreSQL.
+pub(crate) async fn run(backend: DbBackend, rounds: usize, entries: u64) {
+    let large = match backend {
+        DbBackend::Postgres => entries,
+        DbBackend::Sqlite => entries / 10,
+        // The documents name no goal for it.
+        _ => return,
+    };
+    let (small, large) = (Log::fill(backend, entries / 100).await, Log::fill(backend, large).await);
+    println!(
+        "| {}: {} entries, and {} | larger / smaller | each, ms | at most |",
+        name_of(backend),
+        small.entries,
+        large.entries
+    );
+    println!("|---|---|---|---|");
+    for (name, question, limit) in &QUESTIONS {
+        let mut pairs = Pairs::default();
+        for round in 0..=rounds {
+            let mut times = [Duration::ZERO; 2];
+            for turn in 0..2 {
+                let side = (round + turn) % 2;
+                let log = [&small, &large][side];
+                times[side] = log.time(*question, round as u64).await.expect("an answer");
+            }
+            // The first is for the plans and the caches.
+            if round > 0 {
+                pairs.push(times[0], times[1]);
+            }
+        }
+        let (fewer, more) = pairs.each(COUNT);
+        let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1_000.0);
+        let ratio = pairs.ratio();
+        let (goal, missed) = match limit {
+            Some(limit) => (format!("{limit}"), if ratio.median > *limit { " (missed)" } else { "" }),
+            None => (String::new(), ""),
+        };
+        println!("| {name} | {ratio} | {} -> {} | {goal}{missed} |", ms(fewer), ms(more));
+    }
+    println!();
+}
+
+struct Log {
+    t: TestDb,
+    entries: u64,
+}
+
+impl Log {
+    async fn fill(backend: DbBackend, entries: u64) -> Self {
+        let t = TestDb::new(backend).await;
+        let start = Instant::now();
+        t.execute(&insert(backend, 0, entries - TAIL, entries)).await.expect("the entries");
+        let filled = start.elapsed();
+        if backend == DbBackend::Postgres {
+            t.execute("VACUUM ANALYZE audit_log").await.expect("statistics of the table");
+        }
+        let start = Instant::now();
+        let done = Rollups::new().run_once(&t.db).await.expect("roll-ups");
+        let counted = start.elapsed();
+        t.execute(&insert(backend, entries - TAIL, entries, entries)).await.expect("the newest");
+        if backend == DbBackend::Postgres {
+            t.execute("VACUUM ANALYZE audit_rollup").await.expect("statistics of the table");
+        }
+        eprintln!(
+            "{}: {entries} entries made in {:.0} s, counted at {:.0}/s",
+            name_of(backend),
+            filled.as_secs_f64(),
+            done.entries as f64 / counted.as_secs_f64(),
+        );
+        Self { t, entries }
+    }
+
+    /// How long it takes to ask it a few times.
+    async fn time(&self, question: Question, round: u64) -> Result<Duration, Error> {
+        let mut time = Duration::ZERO;
+        for n in 0..u64::from(COUNT) {
+            // The same actors, tenants and times in both; spread by a prime.
+            let pick = (round * u64::from(COUNT) + n) * 7_919;
+            time += self.ask(&self.t.db, question, pick).await?;
+        }
+        Ok(time)
+    }
+
+    async fn ask(&self, db: &DatabaseConnection, question: Question, pick: u64) -> Result<Duration, Error> {
+        let reader = LogReader::new();
+        let resource = Resource::new("Thing").id(pick % (self.entries / 10));
+        let page = match question {
+            Question::Next { .. } => PageRequest::new().page_size(10).without_count(),
+            _ => PageRequest::new().without_count(),
+        };
+        let query = |error: sea_orm::DbErr| panic!("{error}");
+        let start = Instant::now();
+        match question {
+            Question::First(filter) => {
+                let filter = filter.of(pick, &resource);
+                let page = reader.page(db, &filter, &page).await?;
+                let time = start.elapsed();
+                assert!(!page.rows.is_empty(), "{filter:?}");
+                return Ok(time);
+            }
+            Question::Trail => {
+                let id = resource.id.unwrap_or_default();
+                let rows = get_audit_trail("Thing", id).all_of(db).await.unwrap_or_else(query);
+                assert_eq!(rows, 10);
+            }
+            Question::Timeline => {
+                let other = Resource::new("Thing").id((pick + 1) % (self.entries / 10));
+                let rows = reader.timeline(&[resource, other]).all_of(db).await.unwrap_or_else(query);
+                assert_eq!(rows, 20);
+            }
+            Question::Next { pages } => {
+                let filter = if pages == 1 { LogFilter::new() } else { Filter::Tenant.of(pick, &resource) };
+                let mut request = page.clone();
+                for _ in 0..pages {
+                    let cursor = reader.page(db, &filter, &request).await?.pagination.next_cursor;
+                    request = page.clone().cursor(cursor.expect("another page"));
+                }
+                let start = Instant::now();
+                reader.page(db, &filter, &request).await?;
+                return Ok(start.elapsed());
+            }
+            Question::Statistics { tenant } => {
+                let reader =
+                    if tenant { LogReader::for_tenant(format!("t{}", pick % TENANTS)) } else { reader };
+                let zone = FixedOffset::east_opt(19_800).unwrap_or_else(|| unreachable!("an offset"));
+                let period = Period::last_days(30, &zone)?;
+                let statistics = reader.statistics(db, &StatisticsRequest::new(period)).await?;
+                assert!(statistics.statistics.total_events > 0);
+            }
+        }
+        Ok(start.elapsed())
+    }
+}
+
+trait AllOf {
+    async fn all_of(self, db: &DatabaseConnection) -> Result<usize, sea_orm::DbErr>;
+}
+
+impl AllOf for sea_orm::Select<audit_seaorm::entity::audit_log::Entity> {
+    async fn all_of(self, db: &DatabaseConnection) -> Result<usize, sea_orm::DbErr> {
+        Ok(self.all(db).await?.len())
+    }
+}
+
+impl Filter {
+    fn of(self, pick: u64, resource: &Resource) -> LogFilter {
+        let all = LogFilter::new();
+        match self {
+            Self::None => all,
+            Self::Resource => all.entity("Thing").entity_id(resource.id.clone().unwrap_or_default()),
+            Self::Actor => all.actor(pick % ACTORS),
+            Self::Tenant => all.tenant(format!("t{}", pick % TENANTS)),
+            Self::Day => all.last_days(1),
+            Self::LongAgo => {
+                let end = Utc::now() - chrono::TimeDelta::days(20);
+                all.start_date(end - chrono::TimeDelta::days(1)).end_date(end)
+            }
+            Self::Module => all.module(format!("module {}", pick % 10)),
+            Self::Failed => all.status(Status::Failed),
+            Self::Action => all.action("delete"),
+            Self::Search => all.search("USER 7"),
+        }
+    }
+}
+
+/// Makes the entries from `first` up to `last` of so many, which are spread evenly over thirty days: one of 500 actors, of 50 tenants, of
+/// ten modules; ten about each resource.
+fn insert(backend: DbBackend, first: u64, last: u64, of: u64) -> String {
+    let numbers = match backend {
+        DbBackend::Postgres => format!("generate_series({first}, {last} - 1) AS numbers(n)"),
+        _ => "numbers".to_owned(),
+    };
+    let with = match backend {
+        DbBackend::Postgres => String::new(),
+        _ => format!(
+            "WITH RECURSIVE numbers(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {last}) "
+        ),
+    };
+    let end = Utc::now().timestamp_millis();
+    let begin = end - 30 * 86_400_000;
+    let ms = format!("({begin} + n * {} / {of})", end - begin);
+    let (id, time) = match backend {
+        DbBackend::Postgres => (
+            format!("(lpad(to_hex({ms}), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid"),
+            format!("to_timestamp({ms} / 1000.0)"),
+        ),
+        _ => (
+            format!("unhex(printf('%012x70008%015x', {ms}, n))"),
+            format!(
+                "strftime('%Y-%m-%dT%H:%M:%S', {ms} / 1000, 'unixepoch') || printf('.%03d+00:00', {ms} % 1000)"
+            ),
+        ),
+    };
+    // Primes, so that nothing goes along with anything else.
+    format!(
+        "INSERT INTO audit_log (id, timestamp, tenant, actor_id, actor_type, actor_name, actor_email, action, module, \
+           resource_type, resource_id, resource_name, status, severity, changes, changed_fields, classification, is_sensitive) \
+         {with}SELECT {id}, {time}, 't' || (n * 7 % {TENANTS}), CAST(n * 13 % {ACTORS} AS text), 'user', 'User ' || (n * 13 % {ACTORS}), \
+           'user' || (n * 13 % {ACTORS}) || '@example.org', \
+           CASE n * 11 % 20 WHEN 0 THEN 'delete' WHEN 1 THEN 'create' ELSE 'update' END, 'module ' || (n * 17 % 10), \
+           'Thing', CAST(n % ({of} / 10) AS text), 'Thing ' || (n % ({of} / 10)), \
+           CASE n * 19 % 50 WHEN 0 THEN 'failed' ELSE 'success' END, CASE n * 23 % 100 WHEN 0 THEN 'high' ELSE 'low' END, \
+           '{{\"price\":{{\"old\":\"19.99\",\"new\":\"24.99\"}}}}', '[\"price\"]', 'internal', false FROM {numbers}"
+    )
+}
