@@ -24,6 +24,7 @@ mod stream;
 mod text;
 mod transaction;
 mod triggers;
+mod unplanned;
 mod whole;
 mod work;
 

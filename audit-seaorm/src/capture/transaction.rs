@@ -122,6 +122,10 @@ impl State {
         self.take_unfinished();
     }
 
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.lock().is_some()
+    }
+
     pub(super) fn set_unfinished(&self, unfinished: Unfinished) {
         *self.lock() = Some(unfinished);
     }
