@@ -10,6 +10,7 @@
 //! what functions do that it calls; for these see [`Parsed::functions`].
 
 mod columns;
+pub(crate) mod definition;
 mod dml;
 mod lex;
 mod piece;
