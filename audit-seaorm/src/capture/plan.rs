@@ -231,8 +231,9 @@ impl Plans {
                 names.filter_map(|(schema, name)| table(&TableName { schema, name })).collect()
             }
         };
+        let all = || self.tables.names().map(|name| TableName { schema: None, name: name.clone() }).collect();
         let parsed = script.statements.iter();
-        parsed.filter_map(|parsed| Reads::of(sql, self.backend, parsed, &audited)).collect()
+        parsed.filter_map(|parsed| Reads::of(sql, self.backend, parsed, &audited, &all)).collect()
     }
 
     fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, Refusal> {
