@@ -22,6 +22,7 @@ mod sqlite;
 mod stored;
 mod stream;
 mod text;
+mod traits;
 mod transaction;
 mod triggers;
 mod unplanned;
