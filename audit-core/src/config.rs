@@ -38,6 +38,24 @@ pub enum FailurePolicy {
     BestEffort,
 }
 
+/// What happens to a statement on an audited table whose changes can't be recorded row by row: one that can't be read, runs code
+/// of the database (`CALL`, `DO`), or changes rows in a way that can't be followed (`MERGE`, `COPY`).
+///
+/// Written `refuse` and `record` in configuration. What counts is what [`Config::resources`] says of the resource, or
+/// [`Config::unplannable`]; of several tables that a statement may change, all have to say `record`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unplannable {
+    /// It is refused, with the reason. Nothing is done.
+    #[default]
+    Refuse,
+    /// It is done, and in the same transaction an entry of severity high with the action `unplanned` says for each audited table
+    /// that it may change which sort of statement it was. Which rows changed, and how, isn't recorded: a row's trail has a gap
+    /// there. What would switch off capture itself is refused all the same.
+    Record,
+}
+
 /// When what is written to the spool is forced onto the disk.
 ///
 /// Written `always`, `second` and `never` in configuration.
@@ -66,6 +84,8 @@ pub enum SpoolSync {
 pub struct ResourceConfig {
     /// What happens to an operation whose entry can't be written.
     pub on_failure: Option<FailurePolicy>,
+    /// What happens to a statement that can't be recorded row by row.
+    pub unplannable: Option<Unplannable>,
 }
 
 /// The settings of the audit log.
@@ -97,6 +117,7 @@ pub struct ResourceConfig {
 /// max_value_bytes = 1_048_576
 /// snapshot = false
 /// on_failure = "block"                          # or "outbox", "best_effort"
+/// unplannable = "refuse"                        # or "record"
 /// pending_limit = 65_536
 /// queue_limit = 10_000                          # reads that wait to be written
 /// queue_wait_ms = 5_000                         # how long a full queue holds up a read
@@ -195,6 +216,9 @@ pub struct Config {
     /// What happens to an operation whose entry can't be written, where nothing is said of its resource. Default:
     /// [`FailurePolicy::Block`].
     pub on_failure: FailurePolicy,
+    /// What happens to a statement on an audited table that can't be recorded row by row, where nothing is said of its
+    /// resource. Default: [`Unplannable::Refuse`].
+    pub unplannable: Unplannable,
     /// What is said of single resources, by the resource's name or its table's.
     pub resources: BTreeMap<String, ResourceConfig>,
     /// Why resources or tables are not audited, by name, and why columns that their entity doesn't know needn't be
@@ -243,6 +267,7 @@ impl Default for Config {
             max_value_bytes: 1_048_576,
             snapshot: false,
             on_failure: FailurePolicy::Block,
+            unplannable: Unplannable::Refuse,
             resources: BTreeMap::new(),
             waivers: BTreeMap::new(),
             frameworks: Frameworks::default(),
@@ -411,6 +436,7 @@ impl Config {
             "max_value_bytes" => self.max_value_bytes = raw.number(written)?,
             "snapshot" => self.snapshot = raw.truth(written)?,
             "on_failure" => self.on_failure = raw.failure_policy(written)?,
+            "unplannable" => self.unplannable = raw.unplannable(written)?,
             "resources" => raw.resources(written, &mut self.resources)?,
             "waivers" => self.waivers.extend(raw.waivers(written)?),
             "frameworks" => raw.frameworks(written, &mut self.frameworks)?,

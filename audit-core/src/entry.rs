@@ -128,6 +128,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Adds something to the metadata, besides what is there; what was there under this name goes.
+    pub fn add_metadata(&mut self, name: &str, value: serde_json::Value) {
+        let mut metadata: serde_json::Map<String, serde_json::Value> =
+            self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        metadata.insert(name.to_owned(), value);
+        self.metadata = Some(Value::Json(serde_json::Value::Object(metadata)).to_json());
+    }
+
     /// An entry that says only when, what and to what: status success, severity low.
     pub fn new(timestamp: DateTime<Utc>, action: impl Into<Cow<'static, str>>, resource: Resource) -> Self {
         Self {

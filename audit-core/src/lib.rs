@@ -34,7 +34,7 @@ pub use clock::{Clock, FixedClock, SystemClock};
 pub use compliance::{Framework, Frameworks};
 #[doc(hidden)]
 pub use config::closest_name;
-pub use config::{Config, ConfigError, FailurePolicy, ResourceConfig, SpoolSync};
+pub use config::{Config, ConfigError, FailurePolicy, ResourceConfig, SpoolSync, Unplannable};
 pub use context::{Actor, AuditContext, metadata_of};
 pub use entry::{Entry, action, module};
 pub use error::Error;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Classification, Config, Error, FailurePolicy, FieldKind, FieldSpec, LabelSource, Operations,
-    ResourceSpec, Sanitizer, Tracking, Value, classify, classify_field,
+    ResourceSpec, Sanitizer, Tracking, Unplannable, Value, classify, classify_field,
 };
 
 /// A column as the database has it.
@@ -117,6 +117,8 @@ pub struct ResourcePolicy {
     pub snapshot: bool,
     /// What happens to an operation whose entry can't be written.
     pub on_failure: FailurePolicy,
+    /// What happens to a statement that can't be recorded row by row.
+    pub unplannable: Unplannable,
     /// Index of the field that names the resource.
     pub name_field: Option<usize>,
     /// The fields, in the order of [`ResourceSpec::fields`].
@@ -192,6 +194,10 @@ impl ResourcePolicy {
                 .or(options.on_failure)
                 .or(spec.on_failure)
                 .unwrap_or(config.on_failure),
+            unplannable: config
+                .resource(&resource, table)
+                .and_then(|said| said.unplannable)
+                .unwrap_or(config.unplannable),
             name_field,
             fields,
             max_value_bytes: config.max_value_bytes,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use super::{ConfigError, FailurePolicy, ResourceConfig, SpoolSync};
+use super::{ConfigError, FailurePolicy, ResourceConfig, SpoolSync, Unplannable};
 use crate::{Classification, Framework, Frameworks};
 
 /// What the names of our environment variables begin with.
@@ -15,7 +15,7 @@ pub(super) const PREFIX: &str = "AUDIT_";
 const FOREIGN: [&str; 2] = ["AUDIT_TEST_", "AUDIT_BENCH_"];
 
 /// The keys, for suggestions and to find misplaced ones.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "enabled",
     "log_reads",
     "log_failures",
@@ -30,6 +30,7 @@ const KEYS: [&str; 26] = [
     "max_value_bytes",
     "snapshot",
     "on_failure",
+    "unplannable",
     "resources",
     "waivers",
     "frameworks",
@@ -43,7 +44,7 @@ const KEYS: [&str; 26] = [
     "spool_sync",
     "spool_limit_bytes",
 ];
-const RESOURCE_KEYS: [&str; 1] = ["on_failure"];
+const RESOURCE_KEYS: [&str; 2] = ["on_failure", "unplannable"];
 const FRAMEWORK_KEYS: [&str; 3] = ["enabled", "retention_days", "audit_required"];
 
 /// A value as it was given.
@@ -147,6 +148,14 @@ impl Raw<'_> {
         }
     }
 
+    pub(super) fn unplannable(self, key: &str) -> Result<Unplannable, ConfigError> {
+        match self.word().as_str() {
+            "refuse" => Ok(Unplannable::Refuse),
+            "record" => Ok(Unplannable::Record),
+            _ => self.wrong(key, "`refuse` or `record`"),
+        }
+    }
+
     /// Puts what is said of resources, a table by name or `name.key=value,..`, over what was said before.
     pub(super) fn resources(
         self,
@@ -158,7 +167,7 @@ impl Raw<'_> {
                 for (name, settings) in table {
                     let key = format!("{key}.{name}");
                     let Value::Table(settings) = settings else {
-                        return Raw::Toml(settings).wrong(&key, "a table with `on_failure`");
+                        return Raw::Toml(settings).wrong(&key, "a table with `on_failure`, `unplannable`");
                     };
                     let resource = resources.entry(name.clone()).or_default();
                     for (setting, value) in settings {
@@ -278,6 +287,7 @@ fn set_of_resource(
     let key = format!("{prefix}.{setting}");
     match setting {
         "on_failure" => resource.on_failure = Some(raw.failure_policy(&key)?),
+        "unplannable" => resource.unplannable = Some(raw.unplannable(&key)?),
         _ => {
             let suggestion = closest(setting, &RESOURCE_KEYS).map(|known| format!("{prefix}.{known}"));
             return Err(ConfigError::UnknownKey { key, suggestion });

@@ -41,6 +41,7 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         max_value_bytes = 2_048
         snapshot = true
         on_failure = "best_effort"
+        unplannable = "record"
         pending_limit = 7
         queue_limit = 8
         queue_wait_ms = 9
@@ -51,7 +52,7 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         spool_limit_bytes = 12
         classifications = { nickname = "PUBLIC", "A.b" = "top-secret" }
         waivers = { session = "no business data", "account.flag" = "unused" }
-        resources = { Page = { on_failure = "block" }, "main.visit" = { on_failure = "best-effort" } }
+        resources = { Page = { on_failure = "block" }, "main.visit" = { on_failure = "best-effort", unplannable = "refuse" } }
         [frameworks.sox]
         enabled = false
         retention_days = 30
@@ -83,7 +84,11 @@ fn s9_every_key_can_be_set_in_toml_and_in_the_environment() {
         ("AUDIT_SPOOL_SYNC", "Second"),
         ("AUDIT_SPOOL_LIMIT_BYTES", "12"),
         ("AUDIT_WAIVERS", "session = no business data, account.flag=unused"),
-        ("AUDIT_RESOURCES", "Page.on_failure = block, main.visit.on_failure=best_effort"),
+        (
+            "AUDIT_RESOURCES",
+            "Page.on_failure = block, main.visit.on_failure=best_effort,main.visit.unplannable=refuse",
+        ),
+        ("AUDIT_UNPLANNABLE", "Record"),
         ("AUDIT_CLASSIFICATIONS", "nickname=public, A.b = TopSecret"),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "false"),
         ("AUDIT_FRAMEWORKS_SOX_RETENTION_DAYS", "30"),
@@ -147,11 +152,12 @@ fn s9_errors_name_the_key_and_what_is_accepted() {
         ("waivers = ['a']", &["`waivers` can't be a list", "session ="]),
         ("waivers.a = 3", &["`waivers.a`", "the reason"]),
         ("resources = 3", &["`resources` can't be this whole number", "[audit.resources.BankAccount]"]),
-        ("resources.A = 3", &["`resources.A`", "a table with `on_failure`"]),
+        ("resources.A = 3", &["`resources.A`", "a table with `on_failure`, `unplannable`"]),
         (
             "resources.A.on_failure = 'no'",
             &["`resources.A.on_failure`", "`block`, `outbox` or `best_effort`"],
         ),
+        ("unplannable = 'allow'", &["`unplannable`", "`refuse` or `record`"]),
         ("resources.A.on_fail = 'block'", &["did you mean `resources.A.on_failure`?"]),
         ("classifications = {a = 'secret'}", &["`classifications.a`", "`top_secret`"]),
         ("classifications = []", &["`classifications` can't be a list", "a table"]),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use audit_core::AuditContext;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, IsolationLevel,
-    QueryResult, Statement, StreamTrait, TransactionError, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
+    TransactionOptions,
 };
 
 use super::stream::AuditStream;
-use super::transaction::{self, AuditTransaction};
+use super::traits::{begins, sends};
+use super::transaction::AuditTransaction;
 use super::work::{self, Answer, Ask, Capture, Over, Request};
 use crate::Audit;
 use crate::store::to_db_err;
@@ -102,41 +103,18 @@ impl AuditConnection {
         (&self.inner, &self.capture, self.context.as_ref())
     }
 
+    async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {
+        let inner = work::begin(&self.inner, options).await?;
+        Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone()))
+    }
+
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         self.capture.run(Over::Pool(&self.inner), self.context.as_ref(), request, ask).await
     }
 }
 
-#[async_trait::async_trait]
-impl ConnectionTrait for AuditConnection {
-    fn get_database_backend(&self) -> DbBackend {
-        self.inner.get_database_backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.run(Request::Prepared(statement), Ask::Execute).await?.executed()
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.run(Request::Unprepared(sql.into()), Ask::Execute).await?.executed()
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        Ok(self.run(Request::Prepared(statement), Ask::One).await?.first())
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        Ok(self.run(Request::Prepared(statement), Ask::All).await?.rows())
-    }
-
-    fn support_returning(&self) -> bool {
-        self.inner.support_returning()
-    }
-
-    fn is_mock_connection(&self) -> bool {
-        self.inner.is_mock_connection()
-    }
-}
+sends!(AuditConnection, DatabaseConnection);
+begins!(AuditConnection, AuditTransaction);
 
 impl StreamTrait for AuditConnection {
     type Stream<'a> = AuditStream<'a>;
@@ -158,53 +136,5 @@ impl StreamTrait for AuditConnection {
             let rows = self.run(Request::Prepared(statement), Ask::All).await?.rows();
             Ok(AuditStream::of_rows(rows))
         })
-    }
-}
-
-#[async_trait::async_trait]
-impl TransactionTrait for AuditConnection {
-    type Transaction = AuditTransaction;
-
-    async fn begin(&self) -> Result<AuditTransaction, DbErr> {
-        self.begin_with_options(TransactionOptions::default()).await
-    }
-
-    async fn begin_with_config(
-        &self,
-        isolation_level: Option<IsolationLevel>,
-        access_mode: Option<AccessMode>,
-    ) -> Result<AuditTransaction, DbErr> {
-        let options = TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None };
-        self.begin_with_options(options).await
-    }
-
-    async fn begin_with_options(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {
-        let inner = work::begin(&self.inner, options).await?;
-        Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone()))
-    }
-
-    async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(&'c Self::Transaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-            + Send,
-        T: Send,
-        E: std::fmt::Display + std::fmt::Debug + Send,
-    {
-        transaction::run(self.begin().await, callback).await
-    }
-
-    async fn transaction_with_config<F, T, E>(
-        &self,
-        callback: F,
-        isolation_level: Option<IsolationLevel>,
-        access_mode: Option<AccessMode>,
-    ) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(&'c Self::Transaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-            + Send,
-        T: Send,
-        E: std::fmt::Display + std::fmt::Debug + Send,
-    {
-        transaction::run(self.begin_with_config(isolation_level, access_mode).await, callback).await
     }
 }

@@ -22,8 +22,10 @@ mod sqlite;
 mod stored;
 mod stream;
 mod text;
+mod traits;
 mod transaction;
 mod triggers;
+mod unplanned;
 mod whole;
 mod work;
 

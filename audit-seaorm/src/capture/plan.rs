@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use audit_core::action;
+use audit_core::{Unplannable, action};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sea_orm::DbBackend;
@@ -12,7 +12,8 @@ use sea_orm::DbBackend;
 use super::catalogue::Catalogue;
 use super::postgres;
 use super::reads::Reads;
-use super::sql::{Conflict, Parsed, Script, TableName, What};
+use super::sql::{Conflict, Parsed, Script, TableName, What, Words};
+use super::unplanned::Unplanned;
 use crate::Registry;
 use crate::registry::Audited;
 
@@ -44,8 +45,42 @@ pub(super) enum Plan {
     Redefine,
     /// Record what it changes, statement by statement.
     Capture(Vec<Step>),
-    /// Refuse it: it may change an audited table in a way that can't be recorded. Says which, and why.
-    Refuse(String),
+    /// Refuse it, or record that it was done: it may change an audited table in a way that can't be recorded row by row.
+    Refuse(Refusal),
+}
+
+/// Why a statement can't be captured.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Which table, and why.
+    pub(super) reason: String,
+    /// Why, whichever table it is.
+    why: String,
+    /// The audited tables that it may change, as far as its text tells.
+    tables: Vec<Arc<Audited>>,
+    /// All audited tables, if its text doesn't tell. With none of either, it must not be done at all.
+    any: Vec<Arc<Audited>>,
+}
+
+impl Refusal {
+    /// What is to be recorded of it, if it may be done.
+    pub(super) fn recorded(&self) -> Option<Unplanned> {
+        let Self { why, tables, any, .. } = self;
+        let unplanned = || Unplanned { tables: tables.clone(), any: any.clone(), reason: why.clone() };
+        may_record(tables.iter().chain(any)).then(unplanned)
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { why: reason.clone(), reason, tables: Vec::new(), any: Vec::new() }
+    }
+}
+
+/// Whether statements that can't be recorded row by row may change these tables. There has to be one.
+pub(super) fn may_record<'a>(tables: impl IntoIterator<Item = &'a Arc<Audited>>) -> bool {
+    let mut tables = tables.into_iter().peekable();
+    tables.peek().is_some() && tables.all(|audited| audited.policy.unplannable == Unplannable::Record)
 }
 
 impl Plan {
@@ -76,6 +111,11 @@ impl Step {
     /// What the table that the statement changes is audited as.
     pub(super) fn target(&self) -> Option<&Arc<Audited>> {
         self.target.as_ref()
+    }
+
+    /// All audited tables that it is known to change.
+    pub(super) fn audited(&self) -> impl Iterator<Item = &Arc<Audited>> {
+        self.target.iter().chain(&self.others)
     }
 
     /// The schema that it names for that table.
@@ -191,11 +231,12 @@ impl Plans {
                 names.filter_map(|(schema, name)| table(&TableName { schema, name })).collect()
             }
         };
+        let all = || self.tables.names().map(|name| TableName { schema: None, name: name.clone() }).collect();
         let parsed = script.statements.iter();
-        parsed.filter_map(|parsed| Reads::of(sql, self.backend, parsed, &audited)).collect()
+        parsed.filter_map(|parsed| Reads::of(sql, self.backend, parsed, &audited, &all)).collect()
     }
 
-    fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, String> {
+    fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, Refusal> {
         let steps = script.statements.into_iter().map(|parsed| self.step(parsed, catalogue));
         let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
         let defines = steps.iter().any(|step| matches!(step.parsed.what, What::Define(_)));
@@ -203,15 +244,11 @@ impl Plans {
             return Ok(if defines { Plan::Redefine } else { Plan::Pass });
         }
         if steps.len() > 1 && steps.iter().any(|step| matches!(step.parsed.what, What::Transaction)) {
-            return Err(
-                "a text that begins or ends transactions by itself can't be recorded; use `begin()`".into()
-            );
+            let why = "a text that begins or ends transactions by itself can't be recorded; use `begin()`";
+            return Err(why.to_owned().into());
         }
         if script.depends_on_sql_mode {
-            return Err(
-                "what a backslash or a double quote means in this text depends on the server's settings; pass values as parameters"
-                    .into(),
-            );
+            return Err(DEPENDS.to_owned().into());
         }
         Ok(Plan::Capture(steps))
     }
@@ -229,15 +266,12 @@ impl Plans {
             );
         }
         if script.depends_on_sql_mode && self.tables.names().any(|name| text.contains(name.as_str())) {
-            return Some(
-                "what a backslash or a double quote means in this text depends on the server's settings; pass values as parameters"
-                    .into(),
-            );
+            return Some(DEPENDS.to_owned());
         }
         None
     }
 
-    fn step(&self, parsed: Parsed, catalogue: &Catalogue) -> Result<Step, String> {
+    fn step(&self, parsed: Parsed, catalogue: &Catalogue) -> Result<Step, Refusal> {
         let sqlite = self.backend == DbBackend::Sqlite;
         let mut step =
             Step { parsed, target: None, others: Vec::new(), captured: false, rewritten: OnceLock::new() };
@@ -245,19 +279,23 @@ impl Plans {
             What::Read | What::Transaction | What::Upkeep => {}
             What::Setting(names) => {
                 if let Some(name) = names.iter().find(|name| CHANGES_MEANING.contains(&name.as_str())) {
-                    return Err(format!("`{name}` changes what statements mean, and capture relies on it"));
+                    return Err(
+                        format!("`{name}` changes what statements mean, and capture relies on it").into()
+                    );
                 }
             }
             What::Insert(_) | What::Update(_) | What::Delete(_) => {
                 let Some(name) = target_of(&step.parsed) else { return Ok(step) };
                 if name.name == "pg_settings" {
-                    return Err("settings can change what statements mean; use SET".into());
+                    return Err("settings can change what statements mean; use SET".to_owned().into());
                 }
                 if let Some(table) = catalogue.stands_for(&name.name) {
-                    return Err(format!(
+                    let reason = format!(
                         "`{}` is a view, a partition or a relative of `{table}`, which is audited; write to that table",
                         name.name
-                    ));
+                    );
+                    let (schema, name) = split_name(&table.to_lowercase());
+                    return Err(self.refuse(reason, [&TableName { schema, name }]));
                 }
                 let target = self.audited(name)?.cloned();
                 // Only deletes and updates reach other tables by foreign keys; on SQLite, triggers count as well.
@@ -279,10 +317,14 @@ impl Plans {
                 let labels = sqlite && names.iter().any(|name| self.tables.gives_labels(name));
                 step.captured = !step.others.is_empty() || labels;
             }
-            What::Other { reason, .. } if reason.contains("TRUNCATE") && !self.tables.0.is_empty() => {
-                return Err(format!(
-                    "tables are audited, and this statement may empty them unseen: {reason}"
-                ));
+            What::Other { reason, tables, .. }
+                if reason.contains("TRUNCATE") && !self.tables.0.is_empty() =>
+            {
+                let reason =
+                    format!("tables are audited, and this statement may empty them unseen: {reason}");
+                let mut refusal = self.refuse(reason, tables);
+                refusal.any = self.tables.all().cloned().collect();
+                return Err(refusal);
             }
             // SQLite's triggers see what it does, whatever it is.
             What::Other { words, .. } if sqlite => {
@@ -295,20 +337,54 @@ impl Plans {
                 let named = named.map(|name| &name.name);
                 let meant = || self.tables.names().find(|name| words.may_mean(name));
                 if let Some(name) = named.or_else(meant) {
-                    return Err(format!(
-                        "`{name}` is audited, and this statement can't be recorded: {reason}"
-                    ));
+                    let text = format!("`{name}` is audited, and this statement can't be recorded: {reason}");
+                    let mut refusal = self.refuse(text, tables);
+                    refusal.why.clone_from(reason);
+                    refusal.tables.extend(self.meant(words));
+                    // What foreign keys do to tables isn't looked at either.
+                    let leads =
+                        |name: &TableName| catalogue.parent(name).is_some() && catalogue.reaches(&name.name);
+                    if words.incomplete || tables.iter().any(leads) {
+                        refusal.any = self.tables.all().cloned().collect();
+                    }
+                    refusal.tables.sort_by(|a, b| a.policy.table.cmp(&b.policy.table));
+                    refusal.tables.dedup_by(|a, b| Arc::ptr_eq(a, b));
+                    return Err(refusal);
                 }
             }
             What::Unreadable { reason, words } => {
                 if let Some(name) = self.tables.names().find(|name| words.may_mean(name)) {
-                    return Err(format!(
+                    let text = format!(
                         "`{name}` is audited, and this statement may change it but can't be read: {reason}"
-                    ));
+                    );
+                    // It must neither end the transaction that its entry is in, nor switch off capture.
+                    let never = ["abort", "commit", "rollback", "set_config"].iter().chain(CHANGES_MEANING);
+                    let harmful = never.into_iter().any(|word| words.found.contains(*word));
+                    let mut refusal = Refusal::from(text);
+                    refusal.why.clone_from(reason);
+                    if !harmful {
+                        refusal.tables = self.meant(words);
+                    }
+                    if !harmful && words.incomplete {
+                        refusal.any = self.tables.all().cloned().collect();
+                    }
+                    return Err(refusal);
                 }
             }
         }
         Ok(step)
+    }
+
+    /// A refusal of a statement that may change these tables.
+    fn refuse<'a>(&self, reason: String, names: impl IntoIterator<Item = &'a TableName>) -> Refusal {
+        let audited = |name| self.tables.get(name)?.as_ref().ok().cloned();
+        Refusal { tables: names.into_iter().filter_map(audited).collect(), ..Refusal::from(reason) }
+    }
+
+    /// The audited tables whose names are in a text.
+    fn meant(&self, words: &Words) -> Vec<Arc<Audited>> {
+        let found = self.tables.0.iter().filter(|(name, _)| words.has(name)).flat_map(|(_, found)| found);
+        found.filter_map(|entry| entry.audited.as_ref().ok().cloned()).collect()
     }
 
     fn audited(&self, name: &TableName) -> Result<Option<&Arc<Audited>>, String> {
@@ -325,6 +401,8 @@ fn sets_unnamed(text: &str) -> bool {
         !after.is_some_and(|(_, after)| after.trim_start().starts_with(','))
     })
 }
+
+const DEPENDS: &str = "what a backslash or a double quote means in this text depends on the server's settings; pass values as parameters";
 
 /// Settings that change how a text is read, or switch off what capture stands on.
 const CHANGES_MEANING: &[&str] =
@@ -402,6 +480,10 @@ impl Tables {
         let mut tables = audited.flat_map(|audited| &audited.references).map(|reference| &reference.table);
         tables
             .any(|table| table.rsplit('.').next().is_some_and(|table| table.eq_ignore_ascii_case(&name.name)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Audited>> {
+        self.0.values().flatten().filter_map(|entry| entry.audited.as_ref().ok())
     }
 
     /// The tables' names, in lower case, without schemas.

@@ -55,14 +55,19 @@ struct Read {
 }
 
 impl Reads {
-    /// What a statement of a text reads, or `None` if nothing of it is to be recorded.
+    /// What a statement of a text reads, or `None` if nothing of it is to be recorded. `all` are the tables that a copy of the
+    /// whole database reads.
     pub(super) fn of(
         sql: &str,
         backend: DbBackend,
         parsed: &Parsed,
         audited: &dyn Fn(&TableName) -> Vec<Arc<Audited>>,
+        all: &dyn Fn() -> Vec<TableName>,
     ) -> Option<Self> {
         let mut reads: Vec<TableName> = parsed.reads.clone();
+        if copies_all(sql, backend, parsed) {
+            reads = all();
+        }
         if reads.is_empty() {
             reads = mentioned(sql, parsed);
         }
@@ -318,6 +323,14 @@ struct Show<'a> {
     values: &'a [sea_orm::Value],
 }
 
+/// SQLite's `VACUUM INTO`.
+fn copies_all(sql: &str, backend: DbBackend, parsed: &Parsed) -> bool {
+    backend == DbBackend::Sqlite && parsed.what == What::Upkeep && {
+        let words = Words::of(sql.get(parsed.range.clone()).unwrap_or_default());
+        words.found.contains("vacuum") && words.found.contains("into")
+    }
+}
+
 /// Tables whose reads are recorded may be read by definitions that copy, and by statements with a query in them.
 fn mentioned(sql: &str, parsed: &Parsed) -> Vec<TableName> {
     if matches!(parsed.what, What::Read | What::Insert(_) | What::Update(_) | What::Delete(_)) {
@@ -325,6 +338,9 @@ fn mentioned(sql: &str, parsed: &Parsed) -> Vec<TableName> {
     }
     let words = Words::of(sql.get(parsed.range.clone()).unwrap_or_default());
     let has = |word: &str| words.found.contains(word);
+    if has("refresh") && has("materialized") {
+        return words.found.into_iter().map(|name| TableName { schema: None, name }).collect();
+    }
     let queries = has("select") || (has("as") && has("table"));
     if !queries || (has("view") && !has("materialized")) {
         return Vec::new();

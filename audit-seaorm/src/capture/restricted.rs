@@ -1,19 +1,17 @@
 //! SeaORM's role-based access control over captured statements: what is permitted is captured, what is denied is recorded.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use audit_core::{AuditContext, Entry, Resource, Severity, Status, action};
 use sea_orm::rbac::RbacUserId;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
-    RestrictedConnection, Statement, StatementBuilder, TransactionError, TransactionOptions,
-    TransactionSession, TransactionTrait,
+    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RestrictedConnection, Statement,
+    StatementBuilder, TransactionOptions, TransactionTrait,
 };
 
 use super::sql::{self, What};
+use super::traits::{begins, ends};
 use super::work::Capture;
 use super::{AuditConnection, AuditTransaction};
 use crate::Audit;
@@ -67,10 +65,6 @@ impl RestrictedAuditConnection {
     pub fn rules(&self) -> &RestrictedConnection {
         &self.guard.rules
     }
-
-    fn begun(&self, inner: AuditTransaction) -> RestrictedAuditTransaction {
-        RestrictedAuditTransaction { inner, guard: self.guard.clone() }
-    }
 }
 
 impl RestrictedAuditTransaction {
@@ -88,10 +82,6 @@ impl RestrictedAuditTransaction {
     /// As [`AuditTransaction::rollback`].
     pub async fn rollback(self) -> Result<(), DbErr> {
         self.inner.rollback().await
-    }
-
-    fn begun(&self, inner: AuditTransaction) -> Self {
-        Self { inner, guard: self.guard.clone() }
     }
 }
 
@@ -274,97 +264,18 @@ macro_rules! restricted {
             }
         }
 
-        #[async_trait::async_trait]
-        impl TransactionTrait for $connection {
-            type Transaction = RestrictedAuditTransaction;
-
-            async fn begin(&self) -> Result<RestrictedAuditTransaction, DbErr> {
-                Ok(self.begun(self.inner.begin().await?))
-            }
-
-            async fn begin_with_config(
-                &self,
-                isolation_level: Option<IsolationLevel>,
-                access_mode: Option<AccessMode>,
-            ) -> Result<RestrictedAuditTransaction, DbErr> {
-                Ok(self.begun(self.inner.begin_with_config(isolation_level, access_mode).await?))
-            }
-
-            async fn begin_with_options(
-                &self,
-                options: TransactionOptions,
-            ) -> Result<RestrictedAuditTransaction, DbErr> {
-                Ok(self.begun(self.inner.begin_with_options(options).await?))
-            }
-
-            async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
-            where
-                F: for<'c> FnOnce(
-                        &'c RestrictedAuditTransaction,
-                    ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-                    + Send,
-                T: Send,
-                E: fmt::Display + fmt::Debug + Send,
-            {
-                run(self.begin().await, callback).await
-            }
-
-            async fn transaction_with_config<F, T, E>(
-                &self,
-                callback: F,
-                isolation_level: Option<IsolationLevel>,
-                access_mode: Option<AccessMode>,
-            ) -> Result<T, TransactionError<E>>
-            where
-                F: for<'c> FnOnce(
-                        &'c RestrictedAuditTransaction,
-                    ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-                    + Send,
-                T: Send,
-                E: fmt::Display + fmt::Debug + Send,
-            {
-                run(self.begin_with_config(isolation_level, access_mode).await, callback).await
+        impl $connection {
+            async fn start(&self, options: TransactionOptions) -> Result<RestrictedAuditTransaction, DbErr> {
+                let inner = self.inner.begin_with_options(options).await?;
+                Ok(RestrictedAuditTransaction { inner, guard: self.guard.clone() })
             }
         }
+
+        begins!($connection, RestrictedAuditTransaction);
     };
 }
 
 restricted!(RestrictedAuditConnection, Place::Alone);
 restricted!(RestrictedAuditTransaction, Place::Transaction);
 
-#[async_trait::async_trait]
-impl TransactionSession for RestrictedAuditTransaction {
-    async fn commit(self) -> Result<(), DbErr> {
-        self.commit().await
-    }
-
-    async fn rollback(self) -> Result<(), DbErr> {
-        self.rollback().await
-    }
-}
-
-/// Runs `callback` in the transaction, and commits or rolls back as it ends.
-async fn run<F, T, E>(
-    begun: Result<RestrictedAuditTransaction, DbErr>,
-    callback: F,
-) -> Result<T, TransactionError<E>>
-where
-    F: for<'c> FnOnce(
-            &'c RestrictedAuditTransaction,
-        ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-        + Send,
-    T: Send,
-    E: fmt::Display + fmt::Debug + Send,
-{
-    let transaction = begun.map_err(TransactionError::Connection)?;
-    match callback(&transaction).await {
-        Ok(result) => {
-            transaction.commit().await.map_err(TransactionError::Connection)?;
-            Ok(result)
-        }
-        Err(error) => {
-            transaction.rollback().await.map_err(TransactionError::Connection)?;
-            Err(TransactionError::Transaction(error))
-        }
-    }
-}
+ends!(RestrictedAuditTransaction);

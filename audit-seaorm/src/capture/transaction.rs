@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use audit_core::{AuditContext, Entry, Error};
 use sea_orm::prelude::Uuid;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
-    QueryResult, Statement, StreamTrait, TransactionError, TransactionOptions, TransactionSession,
-    TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
+    TransactionOptions,
 };
 use tokio::sync::Mutex;
 
 use super::stream::AuditStream;
+use super::traits::{begins, ends, sends};
 use super::work::{self, Answer, Ask, Capture, Over, Request};
 use crate::db_error::is_answer;
 use crate::store::to_db_err;
@@ -122,6 +122,10 @@ impl State {
         self.take_unfinished();
     }
 
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.lock().is_some()
+    }
+
     pub(super) fn set_unfinished(&self, unfinished: Unfinished) {
         *self.lock() = Some(unfinished);
     }
@@ -172,6 +176,10 @@ impl AuditTransaction {
             .record_suspension(&*self.inner, self.context.as_ref(), Some(&self.state), reason.into())
             .await?;
         Ok(crate::suspended(block(&self.inner)).await)
+    }
+
+    async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
+        Ok(self.nested(work::begin(&self.inner, options).await?))
     }
 
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
@@ -234,47 +242,9 @@ pub(super) fn unfinished() -> Error {
     )
 }
 
-#[async_trait::async_trait]
-impl TransactionSession for AuditTransaction {
-    async fn commit(self) -> Result<(), DbErr> {
-        self.commit().await
-    }
-
-    async fn rollback(self) -> Result<(), DbErr> {
-        self.rollback().await
-    }
-}
-
-#[async_trait::async_trait]
-impl ConnectionTrait for AuditTransaction {
-    fn get_database_backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(&*self.inner)
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.run(Request::Prepared(statement), Ask::Execute).await?.executed()
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.run(Request::Unprepared(sql.into()), Ask::Execute).await?.executed()
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        Ok(self.run(Request::Prepared(statement), Ask::One).await?.first())
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        Ok(self.run(Request::Prepared(statement), Ask::All).await?.rows())
-    }
-
-    fn support_returning(&self) -> bool {
-        self.inner.support_returning()
-    }
-
-    fn is_mock_connection(&self) -> bool {
-        self.inner.is_mock_connection()
-    }
-}
+sends!(AuditTransaction, DatabaseTransaction);
+begins!(AuditTransaction, AuditTransaction);
+ends!(AuditTransaction);
 
 impl StreamTrait for AuditTransaction {
     type Stream<'a> = AuditStream<'a>;
@@ -296,73 +266,5 @@ impl StreamTrait for AuditTransaction {
             let rows = self.run(Request::Prepared(statement), Ask::All).await?.rows();
             Ok(AuditStream::of_rows(rows))
         })
-    }
-}
-
-#[async_trait::async_trait]
-impl TransactionTrait for AuditTransaction {
-    type Transaction = Self;
-
-    async fn begin(&self) -> Result<Self, DbErr> {
-        self.begin_with_options(TransactionOptions::default()).await
-    }
-
-    async fn begin_with_config(
-        &self,
-        isolation_level: Option<IsolationLevel>,
-        access_mode: Option<AccessMode>,
-    ) -> Result<Self, DbErr> {
-        let options = TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None };
-        self.begin_with_options(options).await
-    }
-
-    async fn begin_with_options(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        Ok(self.nested(work::begin(&self.inner, options).await?))
-    }
-
-    async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
-        T: Send,
-        E: std::fmt::Display + std::fmt::Debug + Send,
-    {
-        run(self.begin().await, callback).await
-    }
-
-    async fn transaction_with_config<F, T, E>(
-        &self,
-        callback: F,
-        isolation_level: Option<IsolationLevel>,
-        access_mode: Option<AccessMode>,
-    ) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
-        T: Send,
-        E: std::fmt::Display + std::fmt::Debug + Send,
-    {
-        run(self.begin_with_config(isolation_level, access_mode).await, callback).await
-    }
-}
-
-/// Runs `callback` in the transaction, and commits or rolls back as it ends.
-pub(super) async fn run<F, T, E>(
-    begun: Result<AuditTransaction, DbErr>,
-    callback: F,
-) -> Result<T, TransactionError<E>>
-where
-    F: for<'c> FnOnce(&'c AuditTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
-    T: Send,
-    E: std::fmt::Display + std::fmt::Debug + Send,
-{
-    let transaction = begun.map_err(TransactionError::Connection)?;
-    match callback(&transaction).await {
-        Ok(result) => {
-            transaction.commit().await.map_err(TransactionError::Connection)?;
-            Ok(result)
-        }
-        Err(error) => {
-            transaction.rollback().await.map_err(TransactionError::Connection)?;
-            Err(TransactionError::Transaction(error))
-        }
     }
 }

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::plan::Step;
 use super::sql::What;
+use super::sql::definition::definition;
 use super::work::{Answer, Ask, Request, Work, send};
 
 /// All rows are gone.
@@ -22,6 +23,13 @@ pub(super) async fn run(
     ask: Ask,
 ) -> Result<Answer, DbErr> {
     let action = if matches!(step.parsed.what, What::Truncate(_)) { TRUNCATE } else { REDEFINE };
+    let backend = ConnectionTrait::get_database_backend(work.db);
+    // A text of several statements is sent in pieces that stand where they stood.
+    let definition = match step.parsed.what {
+        What::Define(_) => definition(request.sql(), backend, &step.parsed),
+        _ => None,
+    };
+    let definition = definition.and_then(|definition| serde_json::to_value(definition).ok());
     let entries = || -> Vec<Entry> {
         let audited = step.others().iter().filter(|_| work.audit.records(action));
         audited
@@ -33,13 +41,16 @@ pub(super) async fn run(
                 entry.module.clone_from(&policy.module);
                 entry.frameworks.clone_from(&policy.frameworks);
                 entry.classification = policy.classification;
+                if let Some(definition) = &definition {
+                    entry.add_metadata("definition", definition.clone());
+                }
                 entry.transaction_id.get_or_insert_with(|| work.state.id.to_string());
                 entry
             })
             .collect()
     };
     // MySQL commits with the statement: what is written after it could be lost alone.
-    let first = ConnectionTrait::get_database_backend(work.db) == DbBackend::MySql;
+    let first = backend == DbBackend::MySql;
     if first {
         work.write(entries()).await?;
     }

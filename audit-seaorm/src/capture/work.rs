@@ -15,10 +15,11 @@ use tokio::sync::RwLock;
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
-use super::plan::{Plan, Planned, Plans, Step};
+use super::plan::{Plan, Planned, Plans, Step, may_record};
 use super::reads::Reading;
 use super::sql::What;
 use super::transaction::{self, State};
+use super::unplanned::Unplanned;
 use super::{labels, mysql, postgres, sqlite, whole};
 use crate::registry::Audited;
 use crate::scope::Scope;
@@ -28,9 +29,9 @@ use crate::{Audit, Registry};
 /// What all clones of a connection, and its transactions, share.
 pub(super) struct Capture {
     audit: Audit,
-    backend: DbBackend,
+    pub(super) backend: DbBackend,
     plans: Plans,
-    sqlite: Option<sqlite::Engine>,
+    pub(super) sqlite: Option<sqlite::Engine>,
     known: RwLock<Known>,
 }
 
@@ -50,7 +51,7 @@ pub(super) enum Request<'a> {
 }
 
 impl Request<'_> {
-    fn into_owned(self) -> Request<'static> {
+    pub(super) fn into_owned(self) -> Request<'static> {
         match self {
             Self::Prepared(statement) => Request::Prepared(statement),
             Self::Unprepared(sql) => Request::Unprepared(Cow::Owned(sql.into_owned())),
@@ -138,6 +139,11 @@ impl Over<'_> {
         }
     }
 
+    /// Whether a write was sent whose entries aren't written: nothing can be done instead of it any more.
+    fn is_under_way(&self) -> bool {
+        matches!(self, Self::Transaction(_, state) if state.has_unfinished())
+    }
+
     async fn pass(self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         match self {
             Self::Pool(db) => send(db, request, ask).await,
@@ -194,9 +200,17 @@ impl Work<'_> {
 
 /// The error of a statement that can't be recorded.
 pub(super) fn refused(table: &str, reason: &str) -> DbErr {
-    to_db_err(&Error::Refused(format!(
-        "`{table}` is audited, and this statement can't be recorded: {reason}"
-    )))
+    to_db_err(&Error::Refused(format!("`{table}` {REFUSED}: {reason}")))
+}
+
+const REFUSED: &str = "is audited, and this statement can't be recorded";
+
+/// Why a statement was refused while it was on its way.
+fn reason_of_refusal(error: &DbErr) -> Option<String> {
+    let text = error.to_string();
+    let (_, reason) =
+        text.split_once("refused: ").filter(|_| is_audit_error(error) && text.contains(REFUSED))?;
+    Some(reason.to_owned())
 }
 
 /// Begins a transaction, or a nested one.
@@ -250,7 +264,7 @@ impl Begin for Arc<DatabaseTransaction> {
 }
 
 /// Runs a future to its end in a task of its own, also if the one that waits for it is dropped.
-async fn to_the_end<T: Send + 'static>(
+pub(super) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
 ) -> Result<T, DbErr> {
     let task = crate::spawn(work).await;
@@ -365,7 +379,7 @@ impl Capture {
         let script = super::sql::read(sql, self.backend);
         let harmless = |what: &What| matches!(what, What::Read | What::Transaction | What::Upkeep);
         if let Some(doubt) = self.plans.doubt(sql, &script) {
-            return Ok(self.plans.keep(sql, Plan::Refuse(doubt), Vec::new(), &script));
+            return Ok(self.plans.keep(sql, Plan::Refuse(doubt.into()), Vec::new(), &script));
         }
         if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
             let catalogue = match self.plans.may_read_views(&script) {
@@ -436,7 +450,7 @@ impl Capture {
     }
 
     /// Forgets what was known of the database: its tables have changed.
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         let mut known = self.known.write().await;
         known.catalogue = None;
         known.forgotten += 1;
@@ -502,9 +516,12 @@ impl Capture {
                 self.forget().await;
                 return answer;
             }
-            Plan::Refuse(reason) => {
+            Plan::Refuse(refusal) => {
+                if let Some(done) = refusal.recorded() {
+                    return self.unplanned(over, context, done, request, ask).await;
+                }
                 let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
-                return Err(to_db_err(&Error::Refused(format!("{reason}; {around}"))));
+                return Err(to_db_err(&Error::Refused(format!("{}; {around}", refusal.reason))));
             }
             Plan::Capture(_) => {}
         }
@@ -524,6 +541,8 @@ impl Capture {
             step.replaces() || step.target().is_some_and(by_definition)
         };
         let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(replaces);
+        let again = may_record(plan.steps().iter().flat_map(Step::audited))
+            .then(|| (request.clone().into_owned(), Arc::clone(&context)));
         let answer = match over {
             Over::Transaction(db, state) if shielded => {
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
@@ -548,6 +567,15 @@ impl Capture {
             }
             Over::Pool(db) => self.alone(db, &catalogue, context, plan.steps(), request, ask).await,
         };
+        if let (Err(error), Some((request, context))) = (&answer, again)
+            && let Some(reason) = reason_of_refusal(error)
+            && !over.is_under_way()
+        {
+            let mut tables: Vec<_> = plan.steps().iter().flat_map(Step::audited).cloned().collect();
+            tables.dedup_by(|a, b| Arc::ptr_eq(a, b));
+            let done = Unplanned { tables, any: Vec::new(), reason };
+            return self.unplanned(over, Some(&context), done, request, ask).await;
+        }
         if plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_))) {
             self.forget().await;
         }

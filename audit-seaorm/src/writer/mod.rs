@@ -394,13 +394,7 @@ fn mark_doubtful(record: Record) -> Record {
     match record {
         Record::Entry(mut entry) => {
             entry.status = Status::Warning;
-            let mut metadata: serde_json::Map<String, serde_json::Value> = entry
-                .metadata
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default();
-            metadata.insert("commit".into(), "unknown".into());
-            entry.metadata = Some(audit_core::Value::Json(serde_json::Value::Object(metadata)).to_json());
+            entry.add_metadata("commit", "unknown".into());
             entry.finish();
             Record::Entry(entry)
         }

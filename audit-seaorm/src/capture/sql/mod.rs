@@ -10,6 +10,7 @@
 //! what functions do that it calls; for these see [`Parsed::functions`].
 
 mod columns;
+pub(crate) mod definition;
 mod dml;
 mod lex;
 mod piece;
@@ -23,6 +24,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use sea_orm::DbBackend;
+use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use lex::{Kind, Lang, Reason, Tok};
@@ -150,7 +152,12 @@ impl Words {
 
     /// Whether the text may mean a table of this name; without its schema.
     pub(crate) fn may_mean(&self, table: &str) -> bool {
-        self.incomplete || split_words(table).all(|word| self.found.contains(&word.to_lowercase()))
+        self.incomplete || self.has(table)
+    }
+
+    /// Whether a table's name is in the text; without its schema.
+    pub(crate) fn has(&self, table: &str) -> bool {
+        split_words(table).all(|word| self.found.contains(&word.to_lowercase()))
     }
 }
 
@@ -335,14 +342,51 @@ pub(crate) struct Delete {
     pub(crate) returning: Option<Returning>,
 }
 
+/// What may be said of a text in which values stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outline {
+    /// The word that it begins with, in upper case, if that is one of SQL's.
+    pub(crate) verb: Option<String>,
+    /// Its tokens with a space between them, and `?` for strings, numbers and placeholders; without comments. `None` if it
+    /// isn't made of known tokens.
+    pub(crate) text: Option<String>,
+}
+
+/// What may be said of a text.
+pub(crate) fn outline(sql: &str, backend: DbBackend) -> Outline {
+    let Some(Ok(lexed)) = lang_of(backend).map(|lang| lex::lex(sql, lang)) else {
+        return Outline { verb: None, text: None };
+    };
+    let verb = lexed.toks.first().and_then(|tok| match &tok.raw.token {
+        Token::Word(word) if tok.kind == Kind::Word && word.keyword != Keyword::NoKeyword => {
+            Some(word.value.to_ascii_uppercase())
+        }
+        _ => None,
+    });
+    if lexed.depends_on_sql_mode {
+        return Outline { verb, text: None };
+    }
+    let shown = lexed.toks.iter().map(|tok| match tok.kind {
+        Kind::Str | Kind::Number | Kind::Param => "?",
+        _ => sql.get(tok.range.clone()).unwrap_or_default(),
+    });
+    Outline { verb, text: Some(shown.collect::<Vec<_>>().join(" ")) }
+}
+
+fn lang_of(backend: DbBackend) -> Option<Lang> {
+    match backend {
+        DbBackend::Postgres => Some(Lang::Pg),
+        DbBackend::MySql => Some(Lang::My),
+        DbBackend::Sqlite => Some(Lang::Lite),
+        #[allow(unreachable_patterns)] // databases that SeaORM may add
+        _ => None,
+    }
+}
+
 /// Reads a text of SQL.
 pub(crate) fn read(sql: &str, backend: DbBackend) -> Script {
-    let lang = match backend {
-        DbBackend::Postgres => Lang::Pg,
-        DbBackend::MySql => Lang::My,
-        DbBackend::Sqlite => Lang::Lite,
-        #[allow(unreachable_patterns)] // databases that SeaORM may add
-        _ => return unreadable(sql, "the database isn't known", true),
+    let Some(lang) = lang_of(backend) else {
+        return unreadable(sql, "the database isn't known", true);
     };
     let lexed = match lex::lex(sql, lang) {
         Ok(lexed) => lexed,

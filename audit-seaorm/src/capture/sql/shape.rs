@@ -116,6 +116,10 @@ fn sort(piece: &Piece<'_>) -> Result<Shape, Fail> {
         }
         ("INSERT" | "UPDATE" | "DELETE", _) | ("REPLACE", My | Lite) => write(piece, None, 0),
         ("EXPLAIN", _) | ("DESCRIBE" | "DESC", My) => explain(piece),
+        // Its condition may have a query in it, which the parser doesn't know.
+        ("SHOW", My) if piece.find_all("SELECT").next().is_some() => {
+            Ok(Shape { what: What::Read, reads: mentioned(piece), functions: piece.called() })
+        }
         ("SHOW", Pg | My) => Shape::plain(What::Read),
         ("BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE", _)
         | ("END", Pg | Lite)
@@ -582,6 +586,7 @@ impl Piece<'_> {
             "FROM",
             "HANDLER",
             "IGNORE",
+            "IN",
             "INHERITS",
             "INTO",
             "JOIN",

@@ -18,6 +18,7 @@ mod raw;
 mod refusing;
 pub(crate) mod sessions;
 mod transparent;
+mod unplanned;
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext};
 use audit_tests::TestDb;

@@ -188,6 +188,44 @@ db_test!(c17_what_cannot_be_recorded_is_refused, async |t| {
     assert_eq!(entries(t).await, []);
 });
 
+db_test!(c17_a_definition_says_what_it_changes, async |t| {
+    set_up_shelves(t).await;
+    let db = connect(t);
+    let add = "ALTER TABLE shelf ADD COLUMN note VARCHAR(20) DEFAULT 's3cret'";
+    let added =
+        json!({"statement": "ALTER TABLE", "changes": [{"change": "add column", "columns": ["note"]}]});
+    let rename = "ALTER TABLE shelf RENAME COLUMN note TO remark";
+    let renamed = json!({"statement": "ALTER TABLE", "changes": [{"change": "rename column", "columns": ["note"], "to": "remark"}]});
+    let dropped =
+        json!({"statement": "ALTER TABLE", "changes": [{"change": "drop column", "columns": ["remark"]}]});
+    let more = t.pick(
+        ("ALTER TABLE shelf RENAME TO board", json!({"statement": "ALTER TABLE", "changes": [{"change": "rename table"}]})),
+        (
+            "ALTER TABLE shelf ALTER COLUMN label SET DEFAULT 's3cret', ADD CONSTRAINT short CHECK (label <> 's3cret')",
+            json!({"statement": "ALTER TABLE", "changes": [
+                {"change": "set default", "columns": ["label"]}, {"change": "add check", "name": "short"}]}),
+        ),
+        (
+            "ALTER TABLE shelf MODIFY COLUMN label VARCHAR(50) NOT NULL DEFAULT 's3cret'",
+            json!({"statement": "ALTER TABLE", "changes": [{"change": "modify column", "columns": ["label"]}]}),
+        ),
+    );
+    let index = ("CREATE INDEX by_label ON shelf (label)", json!({"statement": "CREATE INDEX"}));
+    for (sql, expected) in
+        [(add, added), (rename, renamed), ("ALTER TABLE shelf DROP COLUMN remark", dropped), index, more]
+    {
+        let before = entries(t).await.len();
+        db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let fresh = entries(t).await.split_off(before);
+        let [entry] = &fresh[..] else { panic!("{sql}: {fresh:#?}") };
+        assert_eq!(entry.action, "redefine");
+        let metadata: Value =
+            serde_json::from_str(entry.metadata.as_deref().expect("metadata")).expect("JSON");
+        assert_eq!(metadata["definition"], expected, "{sql}");
+        assert!(!format!("{entry:?}").contains("s3cret"), "{entry:?}");
+    }
+});
+
 db_test!(c5_truncate_leaves_an_entry, on(postgres, mysql), async |t| {
     set_up_shelves(t).await;
     let found = recorded(t, &connect(t), "TRUNCATE TABLE shelf").await;

@@ -377,3 +377,42 @@ db_test!(c7_copies_and_only_are_recorded, async |t| -> Result<(), DbErr> {
     }
     Ok(())
 });
+
+// These left no record.
+db_test!(c7_reads_in_odd_places_are_recorded, async |t| -> Result<(), DbErr> {
+    let db = ward(t, Config::default()).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let copy = dir.path().join("copy.sqlite");
+    let vacuum = format!("VACUUM INTO '{}'", copy.display());
+    t.execute("CREATE VIEW known AS SELECT id, name FROM patient").await?;
+    if t.backend == DbBackend::Postgres {
+        t.execute("CREATE MATERIALIZED VIEW kept AS SELECT id, name FROM patient").await?;
+    }
+    let statements: Vec<&str> = t.pick(
+        vec!["SELECT (1, 'Bob') IN known", "SELECT 1 IN (SELECT id FROM known)", &vacuum],
+        vec!["REFRESH MATERIALIZED VIEW kept", "REFRESH MATERIALIZED VIEW kept WITH NO DATA"],
+        vec![
+            "SHOW TABLES WHERE (SELECT count(*) FROM patient) > 0",
+            "SHOW COLUMNS FROM ward_none WHERE Field IN (SELECT name FROM known)",
+        ],
+    );
+    if t.backend == DbBackend::MySql {
+        t.execute("CREATE TABLE ward_none (id INT)").await?;
+    }
+    for sql in statements {
+        let before = queries(t, &db).await.len();
+        db.execute_unprepared(sql).await?;
+        let fresh = queries(t, &db).await.split_off(before);
+        let read: Vec<_> = fresh.iter().map(|query| (&*query.resource_type, &*query.status)).collect();
+        assert_eq!(read, [("Patient", "success")], "{sql}");
+    }
+    // What only looks like it reads nothing of a patient.
+    let harmless: &[&str] =
+        t.pick(&["VACUUM", "SELECT 1 IN (1, 2)"], &["SHOW search_path"], &["SHOW TABLES"]);
+    let before = queries(t, &db).await.len();
+    for sql in harmless {
+        db.execute_unprepared(sql).await?;
+    }
+    assert_eq!(queries(t, &db).await.len(), before);
+    Ok(())
+});

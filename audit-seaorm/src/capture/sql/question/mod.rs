@@ -10,7 +10,7 @@ use audit_core::QueryType;
 use sea_orm::DbBackend;
 use sqlparser::tokenizer::Token;
 
-use super::lex::{self, Lang};
+use super::lex;
 use super::piece::Piece;
 use super::{Parsed, TableName, tree};
 use reader::Reader;
@@ -90,13 +90,7 @@ pub(crate) enum Scalar {
 
 /// Reads what a statement of a text asks; `None` if the parser doesn't know it.
 pub(crate) fn question(sql: &str, backend: DbBackend, parsed: &Parsed) -> Option<Question> {
-    let lang = match backend {
-        DbBackend::Postgres => Lang::Pg,
-        DbBackend::MySql => Lang::My,
-        DbBackend::Sqlite => Lang::Lite,
-        #[allow(unreachable_patterns)] // databases that SeaORM may add
-        _ => return None,
-    };
+    let lang = super::lang_of(backend)?;
     let lexed = lex::lex(sql, lang).ok()?;
     let inside = |tok: &&lex::Tok| parsed.range.start <= tok.range.start && tok.range.end <= parsed.range.end;
     let toks: Vec<_> = lexed.toks.iter().filter(inside).cloned().collect();
