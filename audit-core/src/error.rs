@@ -51,6 +51,14 @@ pub enum Error {
         /// The cause as the database named it, without values.
         reason: String,
     },
+    /// The log, or the table that it is about, couldn't be read.
+    #[error("the audit log could not be read: {reason}")]
+    Read {
+        /// The cause as the database named it, without values.
+        reason: String,
+        /// Whether the same question may be answered when it is asked again.
+        retryable: bool,
+    },
     /// A question makes no sense.
     #[error("filter: {0}")]
     Filter(String),
@@ -68,6 +76,11 @@ pub enum Error {
 impl Error {
     /// Whether the same operation may succeed when it is tried again.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Store { retryable: true, .. } | Self::Undelivered { .. })
+        matches!(
+            self,
+            Self::Store { retryable: true, .. }
+                | Self::Read { retryable: true, .. }
+                | Self::Undelivered { .. }
+        )
     }
 }

@@ -53,9 +53,11 @@ pub mod audited_fn;
 pub mod capture;
 pub mod coverage;
 mod db_error;
+mod decode;
 pub mod entity;
 #[doc(hidden)]
 pub mod field;
+pub mod history;
 mod log;
 mod metrics;
 pub mod prelude;
@@ -74,6 +76,7 @@ pub use capture::{AuditConnection, AuditStream, AuditTransaction};
 #[cfg(feature = "rbac")]
 pub use capture::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use coverage::Coverage;
+pub use history::{AuditedEntity, FieldState, Unknown, UnknownFields, Version};
 pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually, log_operation};
 pub use metrics::Metrics;
 pub use query::{LogFilter, get_audit_logs};

@@ -9,11 +9,13 @@ use audit_core::{Config, Diff, EntityOptions, Error, FailurePolicy, FieldValues,
 use sea_orm::sea_query::{Expr, SelectStatement};
 use sea_orm::{DbErr, EntityTrait, QueryResult};
 
+mod codec;
 mod declared;
 mod references;
 
 use references::Announced;
 
+pub(crate) use codec::Codec;
 pub(crate) use declared::Row;
 pub use declared::{Declaration, Declared};
 pub(crate) use references::Reference;
@@ -63,6 +65,11 @@ impl Audited {
     /// The names of the primary key's columns with their values in this row.
     pub(crate) fn key(&self, row: &dyn Any) -> Vec<(String, sea_orm::Value)> {
         (self.declared.key)(row)
+    }
+
+    /// Its rows made from values.
+    pub(crate) fn codec(&self) -> Codec {
+        self.declared.codec
     }
 
     /// The value of the column with this name.
@@ -264,6 +271,11 @@ impl Registry {
     /// entity's attributes.
     pub(crate) fn tables(&self) -> &BTreeMap<String, Result<Arc<Audited>, String>> {
         &self.tables
+    }
+
+    /// The entity that stands for the resource with this name.
+    pub(crate) fn of_resource(&self, resource: &str) -> Option<&Arc<Audited>> {
+        self.tables.values().flatten().find(|audited| audited.policy.resource == resource)
     }
 
     /// A resource of which this policy is said.

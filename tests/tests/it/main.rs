@@ -8,6 +8,7 @@ mod failure;
 mod fixtures;
 mod harness;
 mod helpers;
+mod history;
 mod hooks;
 mod labels;
 mod manual;
