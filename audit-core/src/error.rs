@@ -59,6 +59,9 @@ pub enum Error {
         /// Whether the same question may be answered when it is asked again.
         retryable: bool,
     },
+    /// Something can't be restored, or nothing of it is left to restore.
+    #[error("restore: {0}")]
+    Restore(String),
     /// A question makes no sense.
     #[error("filter: {0}")]
     Filter(String),

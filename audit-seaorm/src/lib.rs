@@ -63,6 +63,7 @@ mod metrics;
 pub mod prelude;
 mod query;
 mod registry;
+pub mod restore;
 mod scope;
 mod store;
 mod task;
@@ -81,6 +82,7 @@ pub use log::{Operation, log_action, log_audit_event, log_failure, log_manually,
 pub use metrics::Metrics;
 pub use query::{LogFilter, get_audit_logs};
 pub use registry::{Audited, Registry};
+pub use restore::Restore;
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use store::is_audit_error;
 pub use task::AuditTask;

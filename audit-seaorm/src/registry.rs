@@ -260,17 +260,25 @@ impl Registry {
     /// # Errors
     /// [`Error::Registration`] if the entity's attributes contradict each other and no builder has said so before.
     pub fn get<E: EntityTrait>(&self) -> Result<Option<&Arc<Audited>>, Error> {
-        match self.entities.get(&TypeId::of::<E>()) {
-            None => Ok(None),
-            Some(Ok(audited)) => Ok(Some(audited)),
-            Some(Err(message)) => Err(Error::Registration(message.clone())),
-        }
+        self.of_type(TypeId::of::<E>())
     }
 
     /// The audited tables with what they are audited as, ordered by table. An `Err` is what contradicts itself in the
     /// entity's attributes.
     pub(crate) fn tables(&self) -> &BTreeMap<String, Result<Arc<Audited>, String>> {
         &self.tables
+    }
+
+    /// How the entity of this type is audited, or `None` if it isn't.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) fn of_type(&self, entity: TypeId) -> Result<Option<&Arc<Audited>>, Error> {
+        match self.entities.get(&entity) {
+            None => Ok(None),
+            Some(Ok(audited)) => Ok(Some(audited)),
+            Some(Err(message)) => Err(Error::Registration(message.clone())),
+        }
     }
 
     /// The entity that stands for the resource with this name.

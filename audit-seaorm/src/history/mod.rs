@@ -66,7 +66,7 @@ use sea_orm::{
 
 pub use as_of::AsOf;
 pub use difference::{Difference, FieldDifference};
-pub(crate) use line::Kind;
+pub(crate) use line::{Event, Kind, Line, lines};
 pub use version::{FieldState, RecordedChange, Source, Unknown, UnknownFields, Version};
 
 use crate::registry::Audited;

@@ -24,8 +24,6 @@ pub(crate) struct Codec {
     pub(crate) fit: fn(&str, Value) -> Option<Value>,
     /// Whether the column with this name may be NULL, and whether it has a default.
     pub(crate) optional: fn(&str) -> (bool, bool),
-    /// The columns of the primary key.
-    pub(crate) key: fn() -> Vec<String>,
     /// Reads the row with this primary key.
     pub(crate) find: fn(&Values) -> SelectStatement,
     pub(crate) insert: fn(&Values) -> InsertStatement,
@@ -46,7 +44,6 @@ impl Codec {
                     (definition.is_null(), definition.get_column_default().is_some())
                 })
             },
-            key: || E::PrimaryKey::iter().map(|part| part.into_column().as_str().to_owned()).collect(),
             find: |key| E::find().filter(is::<E>(key)).into_query(),
             insert: |values| E::insert(row::<E>(values)).into_query(),
             update: |key, values| E::update_many().set(row::<E>(values)).filter(is::<E>(key)).into_query(),

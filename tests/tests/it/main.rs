@@ -21,5 +21,6 @@ mod reads;
 mod registry;
 mod regression;
 mod replay;
+mod restore;
 mod secrets;
 mod values;
