@@ -15,10 +15,11 @@ pub(super) fn order(mut steps: Vec<Step>, keys: &ForeignKeys) -> Vec<Step> {
     let mut waits: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
     for (first, earlier) in steps.iter().enumerate() {
         for (second, later) in steps.iter().enumerate() {
-            if first != second && goes_before(earlier, later, keys) {
-                if let Some(waits) = waits.get_mut(second) {
-                    waits.push(first);
-                }
+            if first != second
+                && goes_before(earlier, later, keys)
+                && let Some(waits) = waits.get_mut(second)
+            {
+                waits.push(first);
             }
         }
     }

@@ -30,12 +30,15 @@ pub(super) enum Goal {
     Fields(Goals),
 }
 
+/// Columns of a key with their values.
+type Key = Vec<(String, Value)>;
+
 /// What is wanted of one row.
 pub(super) struct Wanted {
     pub(super) audited: Arc<Audited>,
     pub(super) id: String,
     /// Where it is looked for.
-    pub(super) key: Vec<(String, Value)>,
+    pub(super) key: Key,
     pub(super) goal: Goal,
     /// What it should be now, by field; otherwise something changed it later.
     pub(super) expected: BTreeMap<Arc<str>, Arc<str>>,
@@ -102,7 +105,7 @@ impl Found<'_> {
         Log { db: self.db, audited, tenant: self.tenant }
     }
 
-    fn target(&self, target: &Target) -> Result<(Arc<Audited>, Vec<(String, Value)>, String), Error> {
+    fn target(&self, target: &Target) -> Result<(Arc<Audited>, Key, String), Error> {
         match target {
             Target::Key(entity, name, key) => {
                 let audited = self.audit.registry().of_type(*entity)?.ok_or_else(|| {
@@ -262,7 +265,7 @@ fn never_recorded(audited: &Audited, id: &str) -> Error {
 fn whole(
     audited: Arc<Audited>,
     id: String,
-    key: Vec<(String, Value)>,
+    key: Key,
     states: Option<crate::history::timeline::States>,
     taken: &[Event],
 ) -> Wanted {

@@ -34,7 +34,6 @@ db_test!(q6_keys_of_every_sort_find_their_rows, async |t| {
         chosen: Set("c".into()),
         order: Set(1),
         mixed: Set("m".into()),
-        ..Default::default()
     };
     let reserved = reserved.insert(&t.db).await.unwrap();
     macro_rules! only {

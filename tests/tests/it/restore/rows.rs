@@ -2,13 +2,15 @@
 
 use audit_seaorm::restore::Effect;
 use audit_seaorm::{AuditContext, Restore, Unknown};
-use audit_tests::db_test;
+use audit_tests::{DbBackend, db_test};
 use sea_orm::{ActiveModelTrait, EntityTrait, ModelTrait, Set};
 use serde_json::json;
 
 use super::{conflicts, newest, refusal, restore, run, told};
 use crate::connection::connect;
-use crate::fixtures::{account, changes, create_table, entries, everything, keys, renamed, set_up_shelves};
+use crate::fixtures::{
+    account, changes, create_table, entries, everything, keys, renamed, scalars, set_up_shelves,
+};
 
 fn shelf(room: &str, number: i32) -> (String, i32) {
     (room.to_owned(), number)
@@ -259,4 +261,75 @@ db_test!(q5_rows_come_back_into_renamed_columns, async |t| {
     let expected =
         renamed::after::Model { id: 1, title: "first".into(), position: 5, added: None, extra: None };
     assert_eq!(renamed::after::Entity::find().all(&t.db).await.unwrap(), [expected]);
+});
+
+db_test!(q5_columns_of_unusual_types_and_names_come_back, async |t| {
+    if t.backend == DbBackend::Postgres {
+        t.execute("CREATE TYPE mood AS ENUM ('calm', 'so so')").await.unwrap();
+    }
+    create_table(t, scalars::Entity).await;
+    let db = connect(t);
+    let row = scalars::ActiveModel {
+        id: Set(1),
+        part: Set("p/1".into()),
+        title: Set("t".into()),
+        flag: Set(true),
+        small: Set(-3),
+        int: Set(None),
+        single: Set(0.1),
+        double: Set(Some(1e-7)),
+        text: Set(None),
+        bytes: Set(vec![0, 255]),
+        date: Set("2024-02-29".parse().unwrap()),
+        time: Set(Some("10:30:00".parse().unwrap())),
+        naive: Set("2024-01-15T10:30:00".parse().unwrap()),
+        utc: Set(None),
+        zoned: Set("2024-01-15T10:30:00Z".parse().unwrap()),
+        uuid: Set(Some(uuid::Uuid::from_u128(3))),
+        decimal: Set("1.5000".parse().unwrap()),
+        mood: Set(scalars::Mood::SoSo),
+        other_mood: Set(Some(scalars::Mood::Calm)),
+        masked: Set(Some("m".into())),
+        api_token: Set(None),
+        excluded: Set(Some("e".into())),
+        silent: Set(Some(5)),
+        odd: Set(9),
+    };
+    scalars::Entity::insert(row).exec_without_returning(&db).await.unwrap();
+    let key = (1_i64, "p/1".to_owned());
+    let stored = scalars::Entity::find_by_id(key.clone()).one(&t.db).await.unwrap().unwrap();
+    stored.clone().delete(&db).await.unwrap();
+    restore(&db, Restore::deleted::<scalars::Entity>(key.clone()).set("masked", "given")).await;
+    let expected = scalars::Model { masked: Some("given".into()), excluded: None, ..stored };
+    let back = scalars::Entity::find_by_id(key.clone()).one(&t.db).await.unwrap().unwrap();
+    assert_eq!(back, expected);
+    // And values of such types are set back.
+    let change = scalars::ActiveModel {
+        id: Set(1),
+        part: Set("p/1".into()),
+        mood: Set(scalars::Mood::Calm),
+        other_mood: Set(None),
+        odd: Set(10),
+        silent: Set(None),
+        ..Default::default()
+    };
+    change.update(&db).await.unwrap();
+    let update = newest(t, "update", "Scalar's").await;
+    restore(&db, Restore::revert_entry(update.id)).await;
+    assert_eq!(scalars::Entity::find_by_id(key).one(&t.db).await.unwrap().unwrap(), expected);
+});
+
+db_test!(q5_arrays_come_back, on(postgres), async |t| {
+    use everything::arrays;
+    create_table(t, arrays::Entity).await;
+    let db = connect(t);
+    let row = arrays::ActiveModel {
+        numbers: Set(vec![1, -2]),
+        words: Set(Some(vec!["a\"b".to_owned(), String::new()])),
+        ..Default::default()
+    };
+    let row = row.insert(&db).await.unwrap();
+    row.clone().delete(&db).await.unwrap();
+    restore(&db, Restore::deleted::<arrays::Entity>(row.id)).await;
+    assert_eq!(arrays::Entity::find().all(&t.db).await.unwrap(), [row]);
 });
