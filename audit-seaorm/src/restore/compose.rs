@@ -1,6 +1,6 @@
 //! A plan from what is wanted and what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use audit_core::{Error, FieldPolicy, Resource, action};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoTableRef, Query, SelectStatement, TableRef};
@@ -241,6 +241,7 @@ impl Composer<'_> {
                 after,
                 referrers: Vec::new(),
                 seq: self.wanted.seq,
+                deferred: false,
             },
         }
     }
@@ -296,46 +297,46 @@ async fn check_references(
 ) -> Result<(), Error> {
     let conflict =
         |step: &Step, kind| Conflict { resource: step.resource.clone(), id: step.id.clone(), kind };
-    for step in steps.iter() {
-        for key in keys.of_child(&step.work.audited.policy.table) {
+    let mut found = Vec::new();
+    for key in keys.all() {
+        let of = |table: &Table| {
+            let matching = |step: &&Step| table.is(&step.work.audited.policy.table);
+            steps.iter().enumerate().filter(|(_, step)| matching(step)).collect::<Vec<_>>()
+        };
+        let (parents, children) = (of(&key.parent), of(&key.child));
+        let brought =
+            parents.iter().filter_map(|(_, step)| values(step.work.after.as_ref(), &key.parent_columns));
+        let brought: HashSet<Vec<&str>> = brought.collect();
+        let mut leaving: HashMap<Vec<&str>, u64> = HashMap::new();
+        for (_, step) in &children {
             let refers = values(step.work.after.as_ref(), &key.child_columns);
-            if refers.is_none() || refers == values(step.work.before.as_ref(), &key.child_columns) {
+            let referred = values(step.work.before.as_ref(), &key.child_columns);
+            if refers == referred {
                 continue;
             }
-            let brought = steps.iter().any(|other| {
-                key.parent.is(&other.work.audited.policy.table)
-                    && values(other.work.after.as_ref(), &key.parent_columns) == refers
-            });
-            let row = key.child_columns.iter().map(|column| {
-                step.work
-                    .values
-                    .iter()
-                    .find(|(name, _)| name.eq_ignore_ascii_case(column))
-                    .map(|(_, value)| value.clone())
-            });
+            if let Some(referred) = referred {
+                *leaving.entry(referred).or_default() += 1;
+            }
+            if refers.is_none_or(|refers| brought.contains(&refers)) {
+                continue;
+            }
             // What isn't written by this step was there, with what it refers to.
-            let Some(row) = row.collect::<Option<Vec<Value>>>().filter(|_| !brought) else { continue };
+            let row = key.child_columns.iter().map(|column| {
+                let written = &step.work.values;
+                let value = written.iter().find(|(name, _)| name.eq_ignore_ascii_case(column));
+                value.map(|(_, value)| value.clone())
+            });
+            let Some(row) = row.collect::<Option<Vec<Value>>>() else { continue };
             if count(db, &counting(&key.parent, &key.parent_columns, row)).await? == 0 {
-                conflicts
-                    .push(conflict(step, ConflictKind::MissingParent { table: key.parent.name.clone() }));
+                let kind = ConflictKind::MissingParent { table: key.parent.name.clone() };
+                conflicts.push(conflict(step, kind));
             }
         }
-    }
-    let mut found = Vec::new();
-    for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.action == StepAction::Delete) {
-        for key in keys.to_parent(&step.work.audited.policy.table) {
+        for (at, step) in parents.iter().filter(|(_, step)| step.action == StepAction::Delete) {
             let referred = values(step.work.before.as_ref(), &key.parent_columns);
-            let Some(row) = row_values(step, key) else { continue };
-            if referred.is_none() {
-                continue;
-            }
+            let (Some(referred), Some(row)) = (referred, row_values(step, key)) else { continue };
             let select = counting(&key.child, &key.child_columns, row);
-            let leaving = steps.iter().filter(|other| {
-                key.child.is(&other.work.audited.policy.table)
-                    && values(other.work.before.as_ref(), &key.child_columns) == referred
-                    && values(other.work.after.as_ref(), &key.child_columns) != referred
-            });
-            let leaving = u64::try_from(leaving.count()).unwrap_or(u64::MAX);
+            let leaving = leaving.get(&referred).copied().unwrap_or(0);
             let rows = count(db, &select).await?.saturating_sub(leaving);
             if rows > 0 {
                 let kind = ConflictKind::Referenced { table: key.child.name.clone(), rows };
@@ -343,9 +344,9 @@ async fn check_references(
             }
             // A row that refers to itself goes with itself.
             let own = key.child.is(&step.work.audited.policy.table)
-                && values(step.work.before.as_ref(), &key.child_columns) == referred;
+                && values(step.work.before.as_ref(), &key.child_columns).as_ref() == Some(&referred);
             if !own {
-                found.push((at, key.child.name.clone(), select));
+                found.push((*at, key.child.name.clone(), select));
             }
         }
     }

@@ -60,7 +60,8 @@ impl Plan {
                 return Err(error);
             }
         }
-        Ok(Restored { transaction_id: id, rows: self.steps.len() })
+        let rows = self.steps.iter().filter(|step| !step.work.deferred).count();
+        Ok(Restored { transaction_id: id, rows })
     }
 
     async fn execute_in(
@@ -70,7 +71,7 @@ impl Plan {
         id: &str,
         db: &AuditConnection,
     ) -> Result<(), Error> {
-        for step in &self.steps {
+        for step in self.steps.iter().filter(|step| !step.work.deferred) {
             let now = rows::current(transaction, &step.work.audited, &step.work.key, true).await?;
             if now.map(|now| now.columns) != step.work.before {
                 return Err(refused(format!(

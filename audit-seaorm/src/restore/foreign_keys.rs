@@ -76,23 +76,9 @@ impl ForeignKeys {
         Ok(Self(keys.into_iter().map(|(_, key)| key).collect()))
     }
 
-    /// By which the one table refers to the other.
-    pub(super) fn between<'a>(
-        &'a self,
-        child: &'a str,
-        parent: &'a str,
-    ) -> impl Iterator<Item = &'a ForeignKey> {
-        self.0.iter().filter(move |key| key.child.is(child) && key.parent.is(parent))
-    }
-
-    /// By which the table refers to others.
-    pub(super) fn of_child<'a>(&'a self, child: &'a str) -> impl Iterator<Item = &'a ForeignKey> {
-        self.0.iter().filter(move |key| key.child.is(child))
-    }
-
-    /// By which others refer to the table.
-    pub(super) fn to_parent<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = &'a ForeignKey> {
-        self.0.iter().filter(move |key| key.parent.is(parent))
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ForeignKey> {
+        self.0.iter()
     }
 }
 

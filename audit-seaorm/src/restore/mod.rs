@@ -41,8 +41,8 @@
 //!
 //! # Limits
 //! A transaction is found by its `transaction_id`: entries of hooks carry one only if the context gives it. The column has no
-//! index by itself. Rows that refer to each other in a circle are restored in the order in which they were changed, and refused if
-//! the database refuses that.
+//! index by itself. Rows that refer to each other in a circle come back if one of the references may be NULL for a moment; otherwise the
+//! database decides.
 
 mod compose;
 mod execute;

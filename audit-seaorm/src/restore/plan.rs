@@ -187,6 +187,8 @@ pub(super) struct Work {
     pub(super) referrers: Vec<(String, sea_orm::sea_query::SelectStatement)>,
     /// Number of the last entry that it takes back.
     pub(super) seq: i64,
+    /// The row comes back by an earlier step.
+    pub(super) deferred: bool,
 }
 
 /// Without values.

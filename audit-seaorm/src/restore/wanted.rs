@@ -1,13 +1,13 @@
 //! What rows are to become, by their entries. Nothing of what they are now is known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use audit_core::{Error, ResourcePolicy};
 use sea_orm::{ColumnTrait, DatabaseConnection, QueryFilter, Value};
 use uuid::Uuid;
 
-use super::foreign_keys::ForeignKeys;
+use super::foreign_keys::{ForeignKey, ForeignKeys};
 use super::{Restore, Target, What, refused, rows};
 use crate::Audit;
 use crate::decode::marker;
@@ -184,25 +184,40 @@ impl Found<'_> {
         events: Vec<(Arc<Audited>, Event)>,
     ) -> Result<(), Error> {
         let keys = ForeignKeys::load(self.db).await?;
+        // By foreign key and what it referred to: the entries, with its fields.
+        let mut referring: HashMap<(usize, Vec<Arc<str>>), Vec<(usize, Vec<Arc<str>>)>> = HashMap::new();
+        for (at, (audited, event)) in events.iter().enumerate() {
+            let of_child = |(_, key): &(usize, &ForeignKey)| key.child.is(&audited.policy.table);
+            for (number, key) in keys.all().enumerate().filter(of_child) {
+                let Some(fields) = names(&audited.policy, &key.child_columns) else { continue };
+                let olds = fields.iter().map(|name| event.fields.get(&**name)?.old.clone());
+                if let Some(olds) = olds.collect::<Option<Vec<_>>>() {
+                    referring.entry((number, olds)).or_default().push((at, fields));
+                }
+            }
+        }
+        let mut seen: BTreeSet<Uuid> = all.iter().flat_map(|wanted| wanted.entries.clone()).collect();
         let mut at = 0;
         while let Some(parent) = all.get(at) {
-            let mut found = Vec::new();
-            let Goal::Whole(goals) = &parent.goal else {
-                at += 1;
-                continue;
-            };
-            for (audited, event) in &events {
-                let known = |wanted: &&Wanted| wanted.entries.contains(&event.line.id);
-                if event.kind == Kind::Created || all.iter().any(|wanted| known(&wanted)) {
-                    continue;
+            at += 1;
+            let Goal::Whole(goals) = &parent.goal else { continue };
+            let policy = &parent.audited.policy;
+            let mut reached: BTreeMap<usize, Vec<Arc<str>>> = BTreeMap::new();
+            for (number, key) in keys.all().enumerate().filter(|(_, key)| key.parent.is(&policy.table)) {
+                let Some(names) = names(policy, &key.parent_columns) else { continue };
+                let values = names.iter().map(|name| match goals.get(&**name)? {
+                    State::Known(recorded, _) => Some(Arc::clone(recorded)),
+                    State::Unknown(_) => None,
+                });
+                let Some(values) = values.collect::<Option<Vec<_>>>() else { continue };
+                for (event, fields) in referring.get(&(number, values)).into_iter().flatten() {
+                    reached.entry(*event).or_default().extend(fields.iter().cloned());
                 }
-                let referring: Vec<Vec<Arc<str>>> = keys
-                    .between(&audited.policy.table, &parent.audited.policy.table)
-                    .filter_map(|key| {
-                        refers(event, &audited.policy, &key.child_columns, goals, parent, &key.parent_columns)
-                    })
-                    .collect();
-                if referring.is_empty() {
+            }
+            let mut found = Vec::new();
+            for (event, fields) in reached {
+                let Some((audited, event)) = events.get(event) else { continue };
+                if seen.contains(&event.line.id) {
                     continue;
                 }
                 let Some(mut wanted) = of_events(audited, std::slice::from_ref(event))? else { continue };
@@ -211,17 +226,16 @@ impl Found<'_> {
                     let became_null = |name: &Arc<str>| {
                         event.fields.get(name).is_some_and(|sides| sides.new.as_deref() == Some("null"))
                     };
-                    goals.retain(|name, _| {
-                        referring.iter().flatten().any(|field| field == name) && became_null(name)
-                    });
+                    goals.retain(|name, _| fields.contains(name) && became_null(name));
                     if goals.is_empty() {
                         continue;
                     }
+                } else {
+                    seen.insert(event.line.id);
                 }
                 found.push(wanted);
             }
             all.extend(found);
-            at += 1;
         }
         Ok(())
     }
@@ -387,27 +401,11 @@ fn only_field(wanted: &mut Wanted, event: &Event, field: &str) -> Result<(), Err
     Ok(())
 }
 
-/// The fields by which a row referred to the parent before this entry, if it did.
-fn refers(
-    event: &Event,
-    policy: &ResourcePolicy,
-    columns: &[String],
-    goals: &Goals,
-    parent: &Wanted,
-    parent_columns: &[String],
-) -> Option<Vec<Arc<str>>> {
-    let parent_policy = &parent.audited.policy;
-    let mut fields = Vec::with_capacity(columns.len());
-    for (column, parent_column) in columns.iter().zip(parent_columns) {
-        let field =
-            policy.fields.get(policy.fields.iter().position(|f| f.column.eq_ignore_ascii_case(column))?)?;
-        let of_parent = parent_policy.fields.iter().find(|f| f.column.eq_ignore_ascii_case(parent_column))?;
-        let State::Known(key, _) = goals.get(of_parent.name.as_str())? else { return None };
-        let (name, sides) = event.fields.get_key_value(field.name.as_str())?;
-        if sides.old.as_ref()? != key {
-            return None;
-        }
-        fields.push(Arc::clone(name));
-    }
-    (!fields.is_empty()).then_some(fields)
+/// The names in entries of the fields with these columns.
+fn names(policy: &ResourcePolicy, columns: &[String]) -> Option<Vec<Arc<str>>> {
+    let name = |column: &String| {
+        let field = policy.fields.iter().find(|field| field.column.eq_ignore_ascii_case(column))?;
+        Some(Arc::<str>::from(field.name.as_str()))
+    };
+    columns.iter().map(name).collect()
 }

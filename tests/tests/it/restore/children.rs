@@ -120,3 +120,50 @@ db_test!(q5_an_order_of_the_store_comes_back_with_its_lines, async |t| {
     assert_eq!(summary.resource_id.as_deref(), Some(id.as_str()));
     assert!(summary.metadata.unwrap().contains(&format!("\"reverted_transaction\":\"{id}\"")));
 });
+
+db_test!(q5_rows_that_refer_to_each_other_come_back, async |t| {
+    for table in tree::TABLES {
+        t.execute(table).await.unwrap();
+    }
+    let db = connect(t);
+    run(
+        &db,
+        &[
+            "INSERT INTO node (id, parent_id, boss_id, label) VALUES (1, NULL, NULL, 'one')",
+            "INSERT INTO node (id, parent_id, boss_id, label) VALUES (2, 1, 1, 'two')",
+            "UPDATE node SET boss_id = 2 WHERE id = 1",
+            "INSERT INTO node (id, parent_id, boss_id, label) VALUES (3, NULL, 3, 'its own boss')",
+        ],
+    )
+    .await;
+    let before = nodes(t).await;
+    let transaction = db.begin().await.unwrap();
+    for sql in ["DELETE FROM node WHERE id = 3", "DELETE FROM node WHERE id = 1"] {
+        transaction.execute_unprepared(sql).await.unwrap();
+    }
+    let id = transaction.transaction_id().to_owned();
+    transaction.commit().await.unwrap();
+    assert_eq!(nodes(t).await, []);
+    let plan = restore(&db, Restore::transaction(id)).await;
+    // One of them has to come without its boss first.
+    assert!(told(&plan).last().is_some_and(|last| last.starts_with("update node")), "{plan}");
+    assert_eq!(nodes(t).await, before);
+});
+
+db_test!(q5_many_rows_come_back_without_delay, async |t| {
+    books::create_tables(t).await;
+    let db = connect(t);
+    run(&db, &["INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'x')"]).await;
+    let books = (1..=2000).map(|id| books::book::ActiveModel {
+        id: sea_orm::Set(id),
+        room: sea_orm::Set("a".into()),
+        number: sea_orm::Set(1),
+        title: sea_orm::Set(format!("book {id}")),
+    });
+    books::book::Entity::insert_many(books).exec_without_returning(&db).await.unwrap();
+    run(&db, &["DELETE FROM shelf"]).await;
+    let shelf = Restore::deleted::<keys::shelf::Entity>(("a".to_owned(), 1)).with_children();
+    let plan = restore(&db, shelf).await;
+    assert_eq!((plan.steps().len(), told(&plan)[0].as_str()), (2001, "insert shelf a/1"));
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM book").await.unwrap(), 2000);
+});
