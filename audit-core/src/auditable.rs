@@ -98,6 +98,8 @@ pub struct FieldSpec {
     pub transformed: bool,
     /// It refers to another row, whose readable name is recorded along; see [`LabelSource`](crate::LabelSource).
     pub label: Option<&'static str>,
+    /// Names that older entries have for it.
+    pub aliases: &'static [&'static str],
 }
 
 impl FieldSpec {
@@ -113,6 +115,7 @@ impl FieldSpec {
             classification: None,
             transformed: false,
             label: None,
+            aliases: &[],
         }
     }
 }

@@ -29,6 +29,10 @@ pub mod action {
     pub const EXPORT: &str = "export";
     /// A statement was refused, because who sent it may not do that.
     pub const DENIED: &str = "denied";
+    /// Something deleted came back, or a row became what it was.
+    pub const RESTORE: &str = "restore";
+    /// A change was taken back.
+    pub const REVERT: &str = "revert";
     /// Somebody logged in.
     pub const LOGIN: &str = "login";
     /// Somebody logged out.

@@ -73,6 +73,9 @@ pub enum Error {
         /// What is possible, or `nothing`.
         possible: String,
     },
+    /// Something can't be restored, or nothing of it is left to restore.
+    #[error("restore: {0}")]
+    Restore(String),
     /// A question makes no sense.
     #[error("filter: {0}")]
     Filter(String),

@@ -50,6 +50,8 @@ pub struct EntityOptions {
     /// References with where their labels come from, as `#[audit(label = "..")]` says it: `("artist_id", "name")`. See
     /// [`LabelSource`].
     pub labels: Vec<(String, String)>,
+    /// Columns with names that older entries have for them: `("title", "headline")`.
+    pub aliases: Vec<(String, String)>,
 }
 
 impl EntityOptions {
@@ -89,6 +91,8 @@ pub struct FieldPolicy {
     pub transformed: bool,
     /// It refers to another row, whose readable name is recorded along.
     pub label: Option<LabelSource>,
+    /// Names that older entries have for it.
+    pub aliases: Vec<String>,
 }
 
 impl FieldPolicy {
@@ -157,6 +161,7 @@ impl ResourcePolicy {
                 field_policy(&resource, column, &field, including, options, config, sanitizer)
             })
             .collect::<Result<_, _>>()?;
+        check_aliases(&resource, &fields)?;
         let name_field = match &options.name {
             Some(name) => columns.iter().position(|column| column.name == *name),
             None => spec.fields.iter().position(|field| field.name),
@@ -237,6 +242,14 @@ impl ResourcePolicy {
         self.max_value_bytes
     }
 
+    /// The index of the field that entries call by this name: its own, an alias of it, or its column's.
+    pub fn field_of_name(&self, name: &str) -> Option<usize> {
+        let by = |is: &dyn Fn(&FieldPolicy) -> bool| self.fields.iter().position(is);
+        by(&|field| field.name == name)
+            .or_else(|| by(&|field| field.aliases.iter().any(|alias| alias == name)))
+            .or_else(|| self.field_of_column(name))
+    }
+
     /// The index of the field with this column name.
     pub fn field_of_column(&self, column: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.column == column)
@@ -265,7 +278,8 @@ fn check_names(resource: &str, columns: &[Column], options: &EntityOptions) -> R
         .iter()
         .flat_map(|(list, names)| names.iter().map(move |name| (*list, name)))
         .chain(options.name.iter().map(|name| ("name", name)))
-        .chain(options.labels.iter().map(|(name, _)| ("labels", name)));
+        .chain(options.labels.iter().map(|(name, _)| ("labels", name)))
+        .chain(options.aliases.iter().map(|(name, _)| ("aliases", name)));
     for (list, name) in named {
         if !columns.iter().any(|column| column.name == *name) {
             let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
@@ -282,6 +296,24 @@ fn check_names(resource: &str, columns: &[Column], options: &EntityOptions) -> R
             if names.contains(name) {
                 return Err(Error::Registration(format!(
                     "`{name}` of `{resource}` is both in `exclude` and in `{list}`"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An older name must tell which field it was.
+fn check_aliases(resource: &str, fields: &[FieldPolicy]) -> Result<(), Error> {
+    for (at, field) in fields.iter().enumerate() {
+        for alias in &field.aliases {
+            let taken = fields.iter().enumerate().find(|(other_at, other)| {
+                *other_at != at && (other.name == *alias || other.aliases.contains(alias))
+            });
+            if let Some((_, other)) = taken {
+                return Err(Error::Registration(format!(
+                    "the alias `{alias}` of `{}` of `{resource}` is also a name of `{}`; an older name can mean one field only",
+                    field.column, other.column
                 )));
             }
         }
@@ -348,6 +380,18 @@ fn field_policy(
         classification,
         transformed: field.transformed,
         label,
+        aliases: field
+            .aliases
+            .iter()
+            .map(|alias| (*alias).to_owned())
+            .chain(
+                options
+                    .aliases
+                    .iter()
+                    .filter(|(name, _)| *name == column.name)
+                    .map(|(_, alias)| alias.clone()),
+            )
+            .collect(),
     };
     if policy.label.is_some() && !policy.is_recorded_as_it_is() {
         return Err(Error::Registration(format!(

@@ -34,6 +34,7 @@ const FIELD: &[&str] = &[
     "name",
     "label",
     "rename",
+    "alias",
     "sensitive",
     "classification",
     "with",
@@ -146,16 +147,23 @@ fn field_options(attrs: &[Attribute], ctxt: &mut Ctxt) -> FieldOptions {
         _ => words::unknown("option", name, FIELD),
     };
     for tokens in audit_lists(attrs, "exclude", ctxt) {
-        parse::options(tokens, FIELD, unknown, &mut seen, ctxt, |key, new, input, _| {
+        parse::options(tokens, FIELD, unknown, &mut seen, ctxt, |key, new, input, ctxt| {
             let mut duplicate = FieldOptions::default();
-            field_option(if new { &mut said } else { &mut duplicate }, key, input)
+            // A field may have had several names: they can stand in one list or each by itself.
+            let counts = new || key == "alias";
+            field_option(if counts { &mut said } else { &mut duplicate }, key, input, ctxt)
         });
     }
     said.options = seen;
     said
 }
 
-fn field_option(said: &mut FieldOptions, key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
+fn field_option(
+    said: &mut FieldOptions,
+    key: &Ident,
+    input: ParseStream<'_>,
+    ctxt: &mut Ctxt,
+) -> syn::Result<()> {
     let is_flag = match key.to_string().as_str() {
         "exclude" => Some(&mut said.exclude),
         "include" => Some(&mut said.include),
@@ -174,6 +182,7 @@ fn field_option(said: &mut FieldOptions, key: &Ident, input: ParseStream<'_>) ->
         }
         "label" => said.label = Some(parse::label(key, input)?),
         "rename" => said.rename = Some(parse::text(key, input)?),
+        "alias" => said.aliases.extend(parse::text_or_texts(key, input, ctxt)?),
         "sensitive" => said.sensitive = Some(parse::truth(key, input)?),
         "classification" => said.classification = Some(parse::word(key, input, Classification::WORDS)?),
         _ => {

@@ -14,6 +14,7 @@ pub(crate) fn check(model: &Model, ctxt: &mut Ctxt) {
     check_one_name(&model.fields, ctxt);
     check_name_is_recorded(&model.fields, ctxt);
     check_renames(model, ctxt);
+    check_aliases(model, ctxt);
 }
 
 fn check_container(said: &Container, ctxt: &mut Ctxt) {
@@ -138,6 +139,45 @@ fn check_renames(model: &Model, ctxt: &mut Ctxt) {
                 rename,
                 format!("`{name}` is already the name of `{}` in entries; choose another one", other.ident),
             );
+        }
+    }
+}
+
+/// An older name must tell which field it was.
+fn check_aliases(model: &Model, ctxt: &mut Ctxt) {
+    let name_of = |field: &Field| match &field.said.rename {
+        Some(rename) => Some(rename.value()),
+        None => (!model.container.renames_columns).then(|| field.column.clone()),
+    };
+    let mut known: Vec<(&Field, String)> = Vec::new();
+    for field in model.fields.iter().filter(|field| !field.said.exclude) {
+        for alias in &field.said.aliases {
+            let name = alias.value();
+            if name_of(field).as_ref() == Some(&name) {
+                ctxt.error(
+                    alias,
+                    format!("`{name}` is what `{}` is called in entries anyway; drop it", field.ident),
+                );
+            } else if let Some(other) = model.fields.iter().find(|other| {
+                other.ident != field.ident && !other.said.exclude && name_of(other).as_ref() == Some(&name)
+            }) {
+                ctxt.error(
+                    alias,
+                    format!(
+                        "`{name}` is the name of `{}` in entries; an older name can mean one field only",
+                        other.ident
+                    ),
+                );
+            } else if let Some((other, _)) = known.iter().find(|(_, known)| *known == name) {
+                let why = if other.ident == field.ident {
+                    "is given twice; keep one of them".to_owned()
+                } else {
+                    format!("is an alias of `{}` already; an older name can mean one field only", other.ident)
+                };
+                ctxt.error(alias, format!("`{name}` {why}"));
+            } else {
+                known.push((field, name));
+            }
         }
     }
 }

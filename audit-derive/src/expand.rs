@@ -167,6 +167,7 @@ fn field_spec(field: &Field) -> TokenStream {
     let classification = option(said.classification);
     let transformed = said.with.is_some();
     let label = option(said.label.as_ref().map(|label| &label.text));
+    let aliases = &said.aliases;
     quote! {
         __audit::FieldSpec {
             ident: #ident,
@@ -178,6 +179,7 @@ fn field_spec(field: &Field) -> TokenStream {
             classification: #classification,
             transformed: #transformed,
             label: #label,
+            aliases: &[#(#aliases),*],
         }
     }
 }

@@ -79,6 +79,7 @@ use proc_macro::TokenStream;
 /// | `label`, or `label = ".."` | a reference: what the row is called that it refers to is recorded along; see below | `exclude`, `mask`, `sensitive`, `with` |
 /// | `name` | gives entries their resource name, for people; one field may have it | `exclude`, `mask`, `sensitive` |
 /// | `rename = "iban"` | name of the field in entries, instead of the column's | `exclude`; a name that another field has |
+/// | `alias = "old_name"`, or `alias("older", "oldest")` | names that the field has in older entries, so that history and restore find its values; may be repeated | `exclude`; a name or alias of another field |
 /// | `sensitive`, or `sensitive = true` | a secret: masked, and the entry is flagged. `sensitive = false`: not a secret, though its name looks like one | `exclude`; `name`, unless `false` |
 /// | `classification = "restricted"` | as above; instead of what follows from name and type | `exclude` |
 /// | `with = path::to::function` | records what the function makes of the value | `exclude`, `mask` |

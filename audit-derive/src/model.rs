@@ -57,6 +57,8 @@ pub(crate) struct FieldOptions {
     pub(crate) name: Option<Ident>,
     pub(crate) label: Option<Label>,
     pub(crate) rename: Option<LitStr>,
+    /// Names that older entries have for it.
+    pub(crate) aliases: Vec<LitStr>,
     pub(crate) sensitive: Option<bool>,
     pub(crate) classification: Option<Classification>,
     pub(crate) with: Option<ExprPath>,

@@ -32,7 +32,7 @@ pub(crate) fn options(
         let new = !seen.contains(&key);
         if new {
             seen.push(key.clone());
-        } else {
+        } else if key != "alias" {
             ctxt.error(&key, format!("`{key}` is given twice; keep one of them"));
         }
         read(&key, new, input, ctxt)
@@ -172,6 +172,22 @@ pub(crate) fn texts(key: &Ident, input: ParseStream<'_>, ctxt: &mut Ctxt) -> syn
         Ok(())
     });
     Ok(texts)
+}
+
+/// Reads `= "text"`, or `("a", "b")`.
+pub(crate) fn text_or_texts(
+    key: &Ident,
+    input: ParseStream<'_>,
+    ctxt: &mut Ctxt,
+) -> syn::Result<Vec<LitStr>> {
+    if input.peek(token::Paren) {
+        return texts(key, input, ctxt);
+    }
+    let form = format!("`{key}` takes a text or a list; write `{key} = \"..\"` or `{key}(\"..\", \"..\")`");
+    equals(key, input, &form)?;
+    let literal = literal(input, &form)?;
+    filled(&literal, key)?;
+    Ok(vec![literal])
 }
 
 /// Reads `(a, b)`, each one of `accepted`; `what` names one of them.

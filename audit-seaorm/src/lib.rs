@@ -53,17 +53,20 @@ pub mod audited_fn;
 pub mod capture;
 pub mod coverage;
 mod db_error;
+mod decode;
 pub mod detect;
 pub mod entity;
 #[cfg(feature = "tracing-subscriber")]
 mod event_layer;
 #[doc(hidden)]
 pub mod field;
+pub mod history;
 mod log;
 mod metrics;
 pub mod prelude;
 mod query;
 mod registry;
+pub mod restore;
 mod scope;
 pub mod stats;
 mod store;
@@ -81,6 +84,7 @@ pub use capture::{RestrictedAuditConnection, RestrictedAuditTransaction};
 pub use coverage::Coverage;
 #[cfg(feature = "tracing-subscriber")]
 pub use event_layer::EventLayer;
+pub use history::{AuditedEntity, FieldState, Unknown, UnknownFields, Version};
 pub use log::{
     ApiAccess, AuditService, Operation, log_action, log_api_access, log_audit_event, log_download,
     log_export, log_failure, log_login, log_logout, log_manually, log_operation, log_query, log_system_event,
@@ -92,6 +96,7 @@ pub use query::{
     get_audit_trail, get_user_activity, parse_day, start_of_day,
 };
 pub use registry::{Audited, Registry};
+pub use restore::Restore;
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use stats::get_audit_summary;
 pub use store::is_audit_error;

@@ -9,11 +9,13 @@ use audit_core::{Config, Diff, EntityOptions, Error, FailurePolicy, FieldValues,
 use sea_orm::sea_query::{Expr, SelectStatement};
 use sea_orm::{DbErr, EntityTrait, QueryResult};
 
+mod codec;
 mod declared;
 mod references;
 
 use references::Announced;
 
+pub(crate) use codec::Codec;
 pub(crate) use declared::Row;
 pub use declared::{Declaration, Declared};
 pub(crate) use references::Reference;
@@ -63,6 +65,11 @@ impl Audited {
     /// The names of the primary key's columns with their values in this row.
     pub(crate) fn key(&self, row: &dyn Any) -> Vec<(String, sea_orm::Value)> {
         (self.declared.key)(row)
+    }
+
+    /// Its rows made from values.
+    pub(crate) fn codec(&self) -> Codec {
+        self.declared.codec
     }
 
     /// The value of the column with this name.
@@ -280,17 +287,30 @@ impl Registry {
     /// # Errors
     /// [`Error::Registration`] if the entity's attributes contradict each other and no builder has said so before.
     pub fn get<E: EntityTrait>(&self) -> Result<Option<&Arc<Audited>>, Error> {
-        match self.entities.get(&TypeId::of::<E>()) {
-            None => Ok(None),
-            Some(Ok(audited)) => Ok(Some(audited)),
-            Some(Err(message)) => Err(Error::Registration(message.clone())),
-        }
+        self.of_type(TypeId::of::<E>())
     }
 
     /// The audited tables with what they are audited as, ordered by table. An `Err` is what contradicts itself in the
     /// entity's attributes.
     pub(crate) fn tables(&self) -> &BTreeMap<String, Result<Arc<Audited>, String>> {
         &self.tables
+    }
+
+    /// How the entity of this type is audited, or `None` if it isn't.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) fn of_type(&self, entity: TypeId) -> Result<Option<&Arc<Audited>>, Error> {
+        match self.entities.get(&entity) {
+            None => Ok(None),
+            Some(Ok(audited)) => Ok(Some(audited)),
+            Some(Err(message)) => Err(Error::Registration(message.clone())),
+        }
+    }
+
+    /// The entity that stands for the resource with this name.
+    pub(crate) fn of_resource(&self, resource: &str) -> Option<&Arc<Audited>> {
+        self.tables.values().flatten().find(|audited| audited.policy.resource == resource)
     }
 
     /// A resource of which this policy is said.

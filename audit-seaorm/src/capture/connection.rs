@@ -97,6 +97,16 @@ impl AuditConnection {
         flushed.map_err(|error| to_db_err(&error))
     }
 
+    /// The connection itself, and the context that is bound to it.
+    pub(crate) fn over(&self) -> (&DatabaseConnection, Option<&Arc<AuditContext>>) {
+        (&self.inner, self.context.as_ref())
+    }
+
+    /// The same connection in the task's context.
+    pub(crate) fn without_context(&self) -> Self {
+        Self { context: None, ..self.clone() }
+    }
+
     /// What a restricted connection is made of.
     #[cfg(feature = "rbac")]
     pub(super) fn parts(&self) -> (&DatabaseConnection, &Arc<Capture>, Option<&Arc<AuditContext>>) {

@@ -10,6 +10,7 @@ use sea_orm::{
     Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter, QueryResult, QueryTrait,
 };
 
+use super::codec::Codec;
 use super::references::Types;
 use super::{Fate, Known};
 use crate::capture::render;
@@ -58,6 +59,7 @@ pub struct Declared {
     pub(super) key: KeyFn,
     pub(super) find: FindFn,
     pub(super) types: Types,
+    pub(super) codec: Codec,
 }
 
 impl Declared {
@@ -132,6 +134,7 @@ impl Declared {
                     .collect()
             },
             types: Types::of::<E>(),
+            codec: Codec::of::<E>(),
             key: |row| {
                 let Some(row) = row.downcast_ref::<E::Model>() else { return Vec::new() };
                 E::PrimaryKey::iter()

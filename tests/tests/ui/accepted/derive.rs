@@ -25,7 +25,8 @@ mod classic {
         #[sea_orm(primary_key, column_name = "ID")]
         #[audit(exclude)]
         pub(super) id: i64,
-        #[audit(name, include, silent)]
+        #[audit(name, include, silent, alias = "headline")]
+        #[audit(alias("heading", "caption"))]
         pub(super) title: String,
         #[audit(include, rename = "iban", classification = "restricted", with = Pair::shorten)]
         pub(super) reference: String,
@@ -60,7 +61,13 @@ fn c1_every_option_of_the_derive_is_described() {
         skip: None,
         fields: &[
             FieldSpec { tracking: Tracking::Exclude, ..FieldSpec::new("id") },
-            FieldSpec { tracking: Tracking::Include, name: true, silent: true, ..FieldSpec::new("title") },
+            FieldSpec {
+                tracking: Tracking::Include,
+                name: true,
+                silent: true,
+                aliases: &["headline", "heading", "caption"],
+                ..FieldSpec::new("title")
+            },
             FieldSpec {
                 tracking: Tracking::Include,
                 rename: Some("iban"),
