@@ -1,12 +1,14 @@
 //! Measures what auditing costs, and prints it as the tables of `docs/BENCHMARKS.md`. Run it by `scripts/bench`.
 //!
-//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, `questions`, and `sqlite`, `postgres`, `mysql`; where none of
+//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, `questions`, `history`, `detection`, and `sqlite`, `postgres`, `mysql`; where none of
 //! a sort is named, all are, but for `questions`, which makes millions of entries. `--rounds N`; `--entries N` for `questions`.
 
 mod concurrent;
 mod connection;
+mod detection;
 mod diff;
 mod entity;
+mod history;
 mod hooks;
 mod measure;
 mod questions;
@@ -34,7 +36,7 @@ async fn main() {
         let named = |name: &&str| wanted.iter().any(|argument| argument == name);
         !among.iter().any(named) || named(&name)
     };
-    let subjects = ["diff", "hooks", "connection", "reads", "questions"];
+    let subjects = ["diff", "hooks", "connection", "reads", "questions", "history", "detection"];
     let backends = BACKENDS.map(name_of);
     if chosen("diff", &subjects) {
         diff::run();
@@ -52,6 +54,12 @@ async fn main() {
         }
         if chosen("reads", &subjects) {
             tokio::spawn(reads::run(backend, rounds)).await.expect("the measurement");
+        }
+        if chosen("history", &subjects) {
+            tokio::spawn(history::run(backend, rounds)).await.expect("the measurement");
+        }
+        if chosen("detection", &subjects) {
+            tokio::spawn(detection::run(backend, rounds)).await.expect("the measurement");
         }
         if wanted.iter().any(|argument| argument == "questions") {
             tokio::spawn(questions::run(backend, rounds, entries)).await.expect("the measurement");

@@ -234,7 +234,7 @@ impl Filter {
 
 /// Makes the entries from `first` up to `last` of so many, which are spread evenly over thirty days: one of 500 actors, of 50 tenants, of
 /// ten modules; ten about each resource.
-fn insert(backend: DbBackend, first: u64, last: u64, of: u64) -> String {
+pub(crate) fn insert(backend: DbBackend, first: u64, last: u64, of: u64) -> String {
     let numbers = match backend {
         DbBackend::Postgres => format!("generate_series({first}, {last} - 1) AS numbers(n)"),
         _ => "numbers".to_owned(),
