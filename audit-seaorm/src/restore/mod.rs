@@ -27,7 +27,7 @@
 //! refer to them, by the database's own foreign keys.
 //!
 //! # Audited
-//! A restore goes over an [`AuditConnection`](crate::AuditConnection) and no other: what can't be recorded is refused there, and hooks on
+//! A restore goes over an [`AuditConnection`] and no other: what can't be recorded is refused there, and hooks on
 //! a bare connection can't promise that. What it does is recorded as ordinary entries, whose metadata name in `restores` the entries
 //! that they take back, and one more of the action `restore` or `revert` that sums it up; all share one `transaction_id`.
 //!

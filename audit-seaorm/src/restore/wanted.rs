@@ -30,6 +30,9 @@ pub(super) enum Goal {
     Fields(Goals),
 }
 
+/// Names of fields, or what is recorded of them.
+type Texts = Vec<Arc<str>>;
+
 /// Columns of a key with their values.
 type Key = Vec<(String, Value)>;
 
@@ -185,7 +188,7 @@ impl Found<'_> {
     ) -> Result<(), Error> {
         let keys = ForeignKeys::load(self.db).await?;
         // By foreign key and what it referred to: the entries, with its fields.
-        let mut referring: HashMap<(usize, Vec<Arc<str>>), Vec<(usize, Vec<Arc<str>>)>> = HashMap::new();
+        let mut referring: HashMap<(usize, Texts), Vec<(usize, Texts)>> = HashMap::new();
         for (at, (audited, event)) in events.iter().enumerate() {
             let of_child = |(_, key): &(usize, &ForeignKey)| key.child.is(&audited.policy.table);
             for (number, key) in keys.all().enumerate().filter(of_child) {
