@@ -146,7 +146,8 @@ db_test!(k2_beside_a_users_own_migrator, raw, async |t| -> Result<(), DbErr> {
     // Neither knows of the other's migrations.
     assert!(Bank::get_pending_migrations(&t.db).await?.is_empty());
     assert!(Migrator::get_pending_migrations(&t.db).await?.is_empty());
-    assert_eq!(t.value::<i64>("SELECT count(*) FROM audit_migrations").await?, 2);
+    let applied: i64 = t.value("SELECT count(*) FROM audit_migrations").await?;
+    assert_eq!(usize::try_from(applied).ok(), Some(Migrator::migrations().len()));
 
     Bank::down(&t.db, None).await?;
     assert_eq!(reasons(t).await?, ["first", "second"]);
