@@ -296,7 +296,7 @@ db_test!(q3_gaps_are_settled_by_their_age_where_the_database_does_not_tell, on(m
     t.execute(&format!("DROP USER '{user}'@'%'")).await.unwrap();
 });
 
-/// Writers whose transactions end in any order, some by a rollback, beside workers and questions.
+// Writers whose transactions end in any order, some by a rollback, beside workers and questions.
 db_test!(q3_workers_writers_and_questions_at_once, async |t| -> Result<(), DbErr> {
     let writers: Vec<_> = (0..4_u64)
         .map(|seed| {
