@@ -40,6 +40,9 @@ pub struct LogFilter {
     mistake: Option<String>,
 }
 
+/// Where a period begins or ends, if it does.
+type Moment = Option<DateTime<Utc>>;
+
 /// A column that is compared with texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -331,7 +334,7 @@ impl LogFilter {
     ///
     /// # Errors
     /// [`Error::Filter`] if it makes no sense.
-    pub(super) fn period(&self) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
+    pub(super) fn period(&self) -> Result<(Moment, Moment), Error> {
         if self.days == Some(0) {
             return Err(Error::Filter("the last 0 days are no period; ask for at least 1".into()));
         }
@@ -354,7 +357,7 @@ impl LogFilter {
 }
 
 /// Entries from the one moment up to the other, which isn't part of it.
-pub(crate) fn in_period(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Condition {
+pub(crate) fn in_period(start: Moment, end: Moment) -> Condition {
     Condition::all()
         .add_option(start.map(|start| Column::Timestamp.gte(start)))
         .add_option(end.map(|end| Column::Timestamp.lt(end)))

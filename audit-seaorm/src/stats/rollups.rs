@@ -242,12 +242,15 @@ fn late() -> SelectStatement {
     entries().inner_join(G::Table, within_gaps()).take()
 }
 
+/// Scope, dimension, grain, start and value of a row.
+type Key = (String, Dimension, i64, i64, String);
+
 /// Adds the entries to the counts of every size of period they are in, of their tenant and of all.
 async fn write_counts<'a, C: ConnectionTrait>(
     db: &C,
     entries: impl Iterator<Item = &'a Seen>,
 ) -> Result<(), DbErr> {
-    let mut counts: BTreeMap<(String, Dimension, i64, i64, String), (Counts, i64, i64)> = BTreeMap::new();
+    let mut counts: BTreeMap<Key, (Counts, i64, i64)> = BTreeMap::new();
     for Seen { seq, timestamp, tenant, counted } in entries {
         let (quarter, one) = (quarter_of(*timestamp), counted.counts(1));
         let scopes = [Some(String::new()), tenant.as_deref().map(|tenant| keyed(Some(tenant)))];

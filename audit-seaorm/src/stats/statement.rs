@@ -1,7 +1,7 @@
 //! The one statement that statistics are read by: roll-ups, what is beyond them, and what came late.
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, UnionType};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Query, SelectStatement, UnionType};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr};
 
 use super::period::Period;
@@ -80,7 +80,7 @@ impl Question<'_> {
         }
         for (start, end) in [(start, first), (last, end)] {
             if start < end {
-                add(self.entries(in_period(Some(start), Some(end))));
+                add(self.entries_among(in_period(Some(start), Some(end)), unindexed(self.bounds.clone())));
             }
         }
         let borders =
@@ -104,6 +104,10 @@ impl Question<'_> {
 
     /// Entries that fulfil the condition, counted by everything that is counted.
     fn entries(&self, condition: Condition) -> SelectStatement {
+        self.entries_among(condition, self.bounds.clone())
+    }
+
+    fn entries_among(&self, condition: Condition, bounds: Condition) -> SelectStatement {
         let column = |column: Column| Expr::col((Entity, column));
         let parts = [
             self.quarter(),
@@ -127,7 +131,7 @@ impl Question<'_> {
             .expr_as(Expr::val(0_i64), "security")
             .from(Entity)
             .cond_where(condition)
-            .cond_where(self.bounds.clone())
+            .cond_where(bounds)
             .add_group_by(parts)
             .take()
     }
@@ -187,6 +191,15 @@ impl Question<'_> {
 /// By the time alone: a condition on the id as well would lead databases to read the whole period by its index.
 fn during(first: DateTime<Utc>, last: DateTime<Utc>) -> Condition {
     Condition::all().add(Column::Timestamp.gte(first)).add(Column::Timestamp.lt(last))
+}
+
+/// The same, but no reason to use an index: SQLite would rather read all entries of a tenant than those of half an hour.
+fn unindexed(condition: Condition) -> Condition {
+    if condition.is_empty() {
+        return condition;
+    }
+    let case = CaseStatement::new().case(condition, Expr::val(true)).finally(Expr::val(false));
+    Condition::all().add(Expr::Case(Box::new(case)))
 }
 
 /// Entries that the roll-ups don't reach. The place is a number, not a sub-select: databases plan by it.
