@@ -288,9 +288,11 @@ const MOVED: &str = "another transaction gave a row another key in between; try 
 const ATTEMPTS: usize = 8;
 
 fn may_try_again<T>(result: &Result<T, DbErr>) -> bool {
-    result.as_ref().is_err_and(|error| {
-        is_audit_error(error) && [IN_BETWEEN, MOVED].iter().any(|reason| error.to_string().contains(reason))
-    })
+    failed_by(result, IN_BETWEEN) || failed_by(result, MOVED)
+}
+
+fn failed_by<T>(result: &Result<T, DbErr>, reason: &str) -> bool {
+    result.as_ref().is_err_and(|error| is_audit_error(error) && error.to_string().contains(reason))
 }
 
 impl Capture {
@@ -576,7 +578,9 @@ impl Capture {
             let done = Unplanned { tables, any: Vec::new(), reason };
             return self.unplanned(over, Some(&context), done, request, ask).await;
         }
-        if plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_))) {
+        let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
+        // Rows that are left out by a trigger which another program has made meanwhile look as if they had moved.
+        if defines || failed_by(&answer, MOVED) {
             self.forget().await;
         }
         // What capture asks before the statement fails as a query; the statement would have failed as itself.

@@ -115,3 +115,23 @@ db_test!(i4_a_row_that_is_named_by_its_key_and_moves_is_no_longer_meant, on(post
     t.execute("UPDATE shelf SET number = 1 WHERE room = 'b'").await.unwrap();
     assert_told(t, &before).await;
 });
+
+// What is known of the table is old; it is learned anew, so that the statement doesn't fail for ever.
+db_test!(i4_a_trigger_that_another_program_makes_is_noticed, on(postgres), async |t| {
+    library(t).await;
+    let db = audited(&t.db);
+    let sql = "UPDATE shelf SET label = concat(label, '!')";
+    assert_eq!(db.execute_unprepared(sql).await.unwrap().rows_affected(), 3);
+    t.execute(
+        "CREATE FUNCTION untouched() RETURNS trigger AS $$ BEGIN IF OLD.label = 'two!' THEN RETURN NULL; END IF; RETURN NEW; END $$ \
+         LANGUAGE plpgsql; CREATE TRIGGER untouched BEFORE UPDATE ON shelf FOR EACH ROW EXECUTE FUNCTION untouched()",
+    )
+    .await
+    .unwrap();
+    let transaction = db.begin().await.unwrap();
+    let error = transaction.execute_unprepared(sql).await.expect_err("it doesn't know the trigger");
+    assert!(is_audit_error(&error), "{error}");
+    transaction.rollback().await.unwrap();
+    assert_eq!(db.execute_unprepared(sql).await.unwrap().rows_affected(), 2);
+    assert_eq!(entries(t).await.len(), 5);
+});
