@@ -69,6 +69,7 @@ mod append_only;
 mod m20260101_000001_audit_log;
 mod m20260101_000002_audit_query;
 mod m20260101_000003_audit_records;
+mod m20260101_000005_audit_alert;
 mod types;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -83,6 +84,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m20260101_000001_audit_log::Migration),
         Box::new(m20260101_000002_audit_query::Migration),
         Box::new(m20260101_000003_audit_records::Migration),
+        Box::new(m20260101_000005_audit_alert::Migration),
     ]
 }
 
