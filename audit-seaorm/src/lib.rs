@@ -47,6 +47,7 @@
 //! over an [`AuditConnection`], and by hooks within a transaction, both commit together or not at all. Values that are
 //! excluded, masked or sensitive are never written anywhere.
 
+pub mod alerts;
 mod audit;
 #[doc(hidden)]
 pub mod audited_fn;

@@ -70,6 +70,7 @@ mod m20260101_000001_audit_log;
 mod m20260101_000002_audit_query;
 mod m20260101_000003_audit_records;
 mod m20260101_000004_audit_rollup;
+mod m20260101_000005_audit_alert;
 mod m20260101_000006_audit_detector;
 mod types;
 
@@ -86,6 +87,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m20260101_000002_audit_query::Migration),
         Box::new(m20260101_000003_audit_records::Migration),
         Box::new(m20260101_000004_audit_rollup::Migration),
+        Box::new(m20260101_000005_audit_alert::Migration),
         Box::new(m20260101_000006_audit_detector::Migration),
     ]
 }

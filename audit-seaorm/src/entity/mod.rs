@@ -1,8 +1,10 @@
 //! SeaORM entities of the audit tables.
 
+pub mod audit_alert;
 pub mod audit_export;
 pub mod audit_log;
 pub mod audit_login_attempt;
+pub mod audit_notifier;
 pub mod audit_query;
 pub mod audit_status;
 pub mod audit_system_event;

@@ -1,5 +1,6 @@
 //! The suite: one binary, a module per subject. Test names begin with the row of the feature list they show.
 
+mod alerts;
 mod chinook;
 mod concurrency;
 mod connection;
