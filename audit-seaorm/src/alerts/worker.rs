@@ -37,7 +37,7 @@ pub(super) struct Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pass {
-    /// Alerts made of new violations.
+    /// Alerts made of new violations. On MySQL those that another worker made at the same moment count too.
     pub found: usize,
     /// Alerts that their notifiers took.
     pub delivered: usize,

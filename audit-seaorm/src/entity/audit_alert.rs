@@ -1,5 +1,5 @@
 //! The table `audit_alert`: one row for each violation and notifier, with how far its delivery has come. No record: it
-//! changes, and may be cleared of what was delivered, once the violations are older than their notifiers look back.
+//! changes. A row may go when its violation has gone; before that, the violation would be sent anew.
 
 use sea_orm::entity::prelude::*;
 

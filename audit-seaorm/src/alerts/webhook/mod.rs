@@ -287,7 +287,8 @@ mod tests {
     #[test]
     fn i5_address_and_secret_are_in_no_debug_output() {
         let builder = Webhook::signed("https://user:pa55@example.org/T0/private", SECRET);
-        let shown = format!("{builder:?} {:#?}", builder.build().unwrap());
+        let before = format!("{builder:?}");
+        let shown = format!("{before} {:#?}", builder.build().unwrap());
         for secret in [SECRET, "0123456789", "[48, 49", "pa55", "private", "user"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
