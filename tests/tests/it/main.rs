@@ -19,6 +19,7 @@ mod outbox;
 mod query;
 mod random;
 mod rbac;
+mod readme;
 mod reads;
 mod records;
 mod registry;
