@@ -157,6 +157,14 @@ impl AuditTransaction {
         }
     }
 
+    pub(crate) fn audit(&self) -> &crate::Audit {
+        self.capture.audit()
+    }
+
+    pub(crate) fn context(&self) -> Option<&AuditContext> {
+        self.context.as_deref()
+    }
+
     /// What the entries of this transaction carry as `transaction_id`, unless the context names another.
     pub fn transaction_id(&self) -> &str {
         &self.state.id

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{ApiAccess, Operation};
-use crate::{Audit, AuditConnection, scope};
+use crate::{Audit, AuditConnection, AuditTransaction, scope};
 
 /// Logs by hand over one connection.
 ///
@@ -28,20 +28,32 @@ use crate::{Audit, AuditConnection, scope};
 pub struct AuditService<'a, C> {
     audit: Audit,
     context: Option<AuditContext>,
+    /// What is logged within an audited transaction carries this id.
+    transaction: Option<&'a str>,
     db: &'a C,
 }
 
 impl Audit {
     /// Logs by hand over this connection, in the context in force.
     pub fn service<'a, C: ConnectionTrait>(&self, db: &'a C) -> AuditService<'a, C> {
-        AuditService { audit: self.clone(), context: None, db }
+        AuditService { audit: self.clone(), context: None, transaction: None, db }
     }
 }
 
 impl AuditConnection {
     /// Logs by hand over this connection, under its audit and in its context.
     pub fn service(&self) -> AuditService<'_, Self> {
-        AuditService { audit: self.audit().clone(), context: self.context().cloned(), db: self }
+        let (audit, context) = (self.audit().clone(), self.context().cloned());
+        AuditService { audit, context, transaction: None, db: self }
+    }
+}
+
+impl AuditTransaction {
+    /// Logs by hand within this transaction, under its audit and in its context. What is logged carries its
+    /// [id](Self::transaction_id), as the entries of its changes do.
+    pub fn service(&self) -> AuditService<'_, Self> {
+        let (audit, context) = (self.audit().clone(), self.context().cloned());
+        AuditService { audit, context, transaction: Some(self.transaction_id()), db: self }
     }
 }
 
@@ -54,10 +66,21 @@ impl<C: ConnectionTrait> AuditService<'_, C> {
     }
 
     async fn within<F: Future>(&self, future: F) -> F::Output {
-        match &self.context {
-            Some(context) => self.audit.within(scope(context.clone(), future)).await,
+        match self.context_within() {
+            Some(context) => self.audit.within(scope(context, future)).await,
             None => self.audit.within(future).await,
         }
+    }
+
+    /// The context that isn't in force anyway. Where one is demanded and there is none, none is made up.
+    fn context_within(&self) -> Option<AuditContext> {
+        let Some(transaction) = self.transaction else { return self.context.clone() };
+        let may_be_none = !self.audit.config().require_actor;
+        let in_force = || crate::try_current().map(|context| AuditContext::clone(&context));
+        let context = self.context.clone().or_else(in_force);
+        let mut context = context.or_else(|| may_be_none.then(AuditContext::system))?;
+        context.transaction_id.get_or_insert_with(|| transaction.to_owned());
+        Some(context)
     }
 
     /// Records an operation.

@@ -291,6 +291,39 @@ mod seeding {
     }
 }
 
+db_test!(c9_what_a_transactions_service_logs_carries_its_id, async |t| {
+    create_table(t, account::Entity).await;
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    let ann = AuditContext::user("ann").tenant("acme");
+    let transaction = db.with_context(ann).begin().await.unwrap();
+    transaction.service().log_operation(Operation::new("transfer", "BankTransfer").id(7)).await.unwrap();
+    crate::fixtures::account("Ada", 1).insert(&transaction).await.unwrap();
+    let ben = AuditContext::user("ben");
+    let operation = || Operation::new("approve", "BankTransfer").id(7);
+    transaction.service().with_context(ben).log_operation(operation()).await.unwrap();
+    let named = AuditContext::user("eve").transaction_id("month end");
+    transaction.service().with_context(named).log_operation(operation()).await.unwrap();
+    let id = transaction.transaction_id().to_owned();
+    transaction.commit().await.unwrap();
+    let told: Vec<_> =
+        entries(t).await.into_iter().map(|e| (e.actor_id.unwrap(), e.transaction_id.unwrap())).collect();
+    let expected = [("ann", id.as_str()), ("ann", &id), ("ben", &id), ("eve", "month end")];
+    assert_eq!(told, expected.map(|(who, id)| (who.to_owned(), id.to_owned())));
+});
+
+db_test!(c9_a_transactions_service_makes_up_no_actor, async |t| {
+    for demanded in [false, true] {
+        let mut config = Config::default();
+        config.require_actor = demanded;
+        let db = Audit::builder().config(config).build().unwrap().connect(t.db.clone());
+        let transaction = db.begin().await.unwrap();
+        let logged = transaction.service().log_operation(Operation::new("x", "y")).await;
+        assert_eq!(logged.is_err(), demanded, "{logged:?}");
+        transaction.commit().await.unwrap();
+    }
+    assert_eq!(only_entry(t).await.actor_type, "system");
+});
+
 db_test!(c13_migrations_are_not_logged, async |t| {
     use sea_orm_migration::MigratorTrait;
     create_table(t, account::Entity).await;
