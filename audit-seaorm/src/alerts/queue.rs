@@ -117,7 +117,7 @@ pub(super) async fn unknown<C: ConnectionTrait>(
         .filter(audit_violation::Column::Timestamp.gte(from))
         .filter(audit_violation::Column::Severity.is_in(route.severities()))
         .filter(Expr::exists(alerted).not())
-        .order_by_asc(audit_violation::Column::Id)
+        .order_by_asc(audit_violation::Column::Seq)
         .limit(limit);
     if let Some(tenant) = &route.tenant {
         find = find.filter(audit_violation::Column::Tenant.eq(tenant));

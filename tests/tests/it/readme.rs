@@ -53,6 +53,8 @@ async fn tour(db: &AuditConnection, id: i64) -> Result<(), Box<dyn std::error::E
     let (sender, mut alerts) = tokio::sync::mpsc::channel(8);
     let route =
         Route::new("on-call", audit_seaorm::alerts::ChannelNotifier::new(sender)).at_least(Severity::High);
+    // Otherwise it begins with what comes from now on.
+    let route = route.since(chrono::DateTime::UNIX_EPOCH);
     let worker = AlertWorker::builder().route(route).build()?.start(db.clone());
     let alert = alerts.recv().await.ok_or("an alert")?;
     assert_eq!(alert.violation.what.violation_type, "unauthorized_access");
