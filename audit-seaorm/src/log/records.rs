@@ -48,6 +48,9 @@ pub async fn log_export<C: ConnectionTrait>(db: &C, export: Export) -> Result<Op
 /// Records that somebody fetched the file of an export: an entry of the action `download` on the resource `audit_export`.
 /// How often and by whom it was fetched is that resource's trail.
 ///
+/// A context that is bound to a connection (`with_context`) can't be seen from here: call this within [`scope`](crate::scope),
+/// or by [`AuditConnection::service`](crate::AuditConnection::service).
+///
 /// # Errors
 /// [`Error::NotFound`] if there is no such export, or not in the context's tenant; else as [`Operation::log`].
 pub async fn log_download<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<(), Error> {

@@ -3,8 +3,8 @@
 use audit_seaorm::entity::{audit_system_event, audit_violation};
 use audit_seaorm::history::{FieldState, Source};
 use audit_seaorm::{
-    Audit, AuditConnection, AuditContext, AuditedEntity, EventLayer, Operation, PageRequest, Restore,
-    Violation, log_violation, scope,
+    Audit, AuditConnection, AuditContext, AuditedEntity, Error, EventLayer, Operation, PageRequest, Restore,
+    Violation, ViolationStatus, log_violation, scope,
 };
 use audit_tests::{TestDb, db_test};
 use chrono::{TimeDelta, Utc};
@@ -206,4 +206,22 @@ db_test!(i5_events_do_not_keep_values_of_statements, async |t| {
     assert!(!everything.contains("k4711"), "{everything}");
     assert!(everything.contains("rows_affected") && everything.contains("for key 'pin'"), "{everything}");
     assert_eq!(all.len(), 2, "what is about the audit tables isn't recorded");
+});
+
+// The functions don't see a connection's own context, and the service had none that ask.
+db_test!(i7_a_connections_service_handles_what_its_tenant_has, async |t| {
+    let locked = || Violation::new("locked", "an account is locked");
+    let id = scope(of("acme"), log_violation(&t.db, locked())).await.unwrap().unwrap();
+    let db = connect(t);
+    let (acme, globex) = (db.with_context(of("acme")), db.with_context(of("globex")));
+    for error in [
+        globex.service().status_of(id).await.map(|_| ()).unwrap_err(),
+        globex.service().resolve_violation(id, "gone").await.unwrap_err(),
+        globex.service().set_status(id, ViolationStatus::Resolved, None).await.unwrap_err(),
+        acme.service().resolve_system_event(id, "gone").await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    }
+    acme.service().resolve_violation(id, "a mistake").await.unwrap();
+    assert_eq!(acme.service().status_of(id).await.unwrap().status, "resolved");
 });
