@@ -24,6 +24,9 @@ use crate::db_error::without_values;
 /// It never feeds itself: what happens while it works, what this library says, and what a driver says of statements on the
 /// audit tables isn't recorded.
 ///
+/// Texts of statements (fields `db.statement` and `db.query.text`, the `summary` of a slow one) are left out, and so are values that
+/// databases quote in their messages.
+///
 /// A field `error_code` becomes the event's code; `security = true` or `performance = true` its type. The innermost span is its
 /// function.
 ///
@@ -122,8 +125,12 @@ impl EventLayer {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let about_records = |text: &str| text.contains("audit_");
-        if event.metadata().target().starts_with("sqlx") && fields.texts().any(about_records) {
-            return;
+        if event.metadata().target().starts_with("sqlx") {
+            if fields.about_records || fields.texts().any(about_records) {
+                return;
+            }
+            // The beginning of a statement, or all of a short one.
+            fields.fields.remove("summary");
         }
         let metadata = event.metadata();
         let kind = if fields.is_set("security") {
@@ -196,6 +203,8 @@ struct Fields {
     error: Option<String>,
     causes: Option<String>,
     error_code: Option<String>,
+    /// A statement was named that may be about the audit tables.
+    about_records: bool,
     fields: Map<String, Value>,
 }
 
@@ -206,7 +215,13 @@ impl Fields {
             "message" => self.message = Some(text(&value)),
             "error" => self.error = Some(without_values(&text(&value))),
             "error_code" => self.error_code = Some(text(&value)),
-            name => _ = self.fields.insert(name.to_owned(), value),
+            // The text of a statement, as drivers name it: values stand in it that may be recorded nowhere.
+            "db.statement" | "db.query.text" => self.about_records |= text(&value).contains("audit_"),
+            name => {
+                let value =
+                    if let Value::String(text) = &value { without_values(text).into() } else { value };
+                self.fields.insert(name.to_owned(), value);
+            }
         }
     }
 

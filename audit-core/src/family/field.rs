@@ -112,3 +112,27 @@ pub(crate) fn sanitise_json(text: &mut Option<String>, sanitizer: &Sanitizer) {
         *text = Value::Json(sanitizer.sanitize_json(json)).to_json();
     }
 }
+
+/// Replaces a name that tells records apart by its digest, if a secret seems to be in it: cleared, others would be the same.
+pub(crate) fn sanitise_key(key: &mut Option<String>, sanitizer: &Sanitizer) {
+    if let Some(key) = key
+        && matches!(sanitizer.sanitize_text(key), Cow::Owned(clean) if clean != *key)
+    {
+        *key = digest(key);
+    }
+}
+
+/// Replaces a name that tells records apart by its digest, if it has more characters: cut, others would be the same.
+pub(crate) fn fit_key(key: &mut Option<String>, limit: usize) {
+    if let Some(key) = key {
+        if key.chars().nth(limit).is_some() {
+            *key = digest(key);
+        }
+        fit(key, limit);
+    }
+}
+
+fn digest(key: &str) -> String {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(key);
+    format!("sha256:{}", crate::policy::hex(&digest))
+}

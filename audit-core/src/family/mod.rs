@@ -191,7 +191,7 @@ impl<F: Family> Recorded<F> {
 /// The type of a family: its fields with how each is treated.
 ///
 /// `word` is taken as it is, `name(limit)` and `text` are cleared of secrets and cut, `json` is cleared by the names of its
-/// members.
+/// members. A `key(limit)` stays unlike others: instead of being cleared or cut it becomes its digest.
 macro_rules! family {
     (
         $(#[$doc:meta])*
@@ -234,12 +234,16 @@ macro_rules! family {
     (@sanitise json, $field:expr, $sanitizer:ident) => {
         $crate::family::field::sanitise_json(&mut $field, $sanitizer);
     };
+    (@sanitise key, $field:expr, $sanitizer:ident) => {
+        $crate::family::field::sanitise_key(&mut $field, $sanitizer);
+    };
     (@sanitise $text:ident, $field:expr, $sanitizer:ident) => {
         $crate::family::field::Text::sanitise(&mut $field, $sanitizer);
     };
     (@fit word, $field:expr) => {};
     (@fit json, $field:expr) => { $crate::family::field::Text::cut(&mut $field, usize::MAX); };
     (@fit text, $field:expr) => { $crate::family::field::Text::cut(&mut $field, $crate::record::MAX_TEXT); };
+    (@fit key, $field:expr, $limit:literal) => { $crate::family::field::fit_key(&mut $field, $limit); };
     (@fit name, $field:expr, $limit:literal) => { $crate::family::field::Text::cut(&mut $field, $limit); };
 }
 

@@ -29,8 +29,9 @@ family! {
         resource_type: Option<String> = name(255),
         /// Id of that resource.
         resource_id: Option<String> = name(1024),
-        /// Tells one finding from another: there is one violation at most for each. `None`: each stands for itself.
-        finding: Option<String> = name(255),
+        /// Tells one finding from another: there is one violation at most for each. `None`: each stands for itself. If it has more
+        /// than 255 characters, or a secret seems to be in it, its digest.
+        finding: Option<String> = key(255),
     }
 }
 
@@ -78,7 +79,7 @@ impl Violation {
         self
     }
 
-    /// Names the finding: a second violation with the same name isn't recorded.
+    /// Names the finding: a second violation with the same name in the same tenant isn't recorded.
     #[must_use]
     pub fn finding(mut self, name: impl Into<String>) -> Self {
         self.finding = Some(name.into());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use audit_core::detect::{Finding, Observation, Rule, State};
 use audit_core::{Error, Family as _, Recorded, Violation};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IsolationLevel, QueryFilter, QuerySelect,
@@ -198,34 +198,42 @@ async fn put_place<C: ConnectionTrait>(db: &C, places: &BTreeMap<String, Place>)
 
 /// Writes the violations of findings. One that is recorded already, as after a rule's state was lost, is left out.
 async fn record<C: ConnectionTrait>(db: &C, findings: &mut Vec<Finding>) -> Result<(), DbErr> {
-    let names: Vec<String> = findings.iter().map(Finding::name).collect();
-    let mut known = HashSet::new();
-    let column = audit_violation::Column::Finding;
-    for names in names.chunks(500) {
-        let asked = audit_violation::Entity::find().select_only().column(column);
-        let asked = asked.filter(column.is_in(names.iter().map(String::as_str)));
-        known.extend(asked.into_tuple::<String>().all(db).await?);
-    }
-    findings.retain(|finding| known.insert(finding.name()));
     let (audit, now) = (Audit::current(), Utc::now());
-    let records: Vec<Recorded<Violation>> = findings
-        .iter()
+    let mut found: Vec<(Finding, Recorded<Violation>)> = findings
+        .drain(..)
         .map(|finding| {
-            let mut what = finding.violation();
-            what.sanitise(audit.sanitizer());
-            let mut record = Recorded::new(now, what);
-            let last = &finding.last;
-            record.tenant.clone_from(&last.tenant);
-            record.actor.clone_from(&last.actor);
-            record.ip_address.clone_from(&last.ip_address);
-            record.user_agent.clone_from(&last.user_agent);
-            record.finish();
-            record
+            let record = violation(&audit, now, &finding);
+            (finding, record)
         })
         .collect();
+    let mut known = HashSet::new();
+    let column = audit_violation::Column::Finding;
+    for some in found.chunks(500) {
+        let names = some.iter().filter_map(|(_, record)| record.what.finding.as_deref());
+        let asked = audit_violation::Entity::find().select_only().column(column);
+        let asked = asked.filter(column.is_in(names));
+        known.extend(asked.into_tuple::<String>().all(db).await?);
+    }
+    // As it is stored, which isn't always as the finding says it.
+    found.retain(|(_, record)| record.what.finding.clone().is_none_or(|name| known.insert(name)));
+    let records: Vec<Recorded<Violation>>;
+    (*findings, records) = found.into_iter().unzip();
     for batch in batches(&records) {
         let rows = batch.iter().map(<Violation as StoredFamily>::row);
         audit_violation::Entity::insert_many(rows).exec_without_returning(db).await?;
     }
     Ok(())
+}
+
+fn violation(audit: &Audit, now: DateTime<Utc>, finding: &Finding) -> Recorded<Violation> {
+    let mut what = finding.violation();
+    what.sanitise(audit.sanitizer());
+    let mut record = Recorded::new(now, what);
+    let last = &finding.last;
+    record.tenant.clone_from(&last.tenant);
+    record.actor.clone_from(&last.actor);
+    record.ip_address.clone_from(&last.ip_address);
+    record.user_agent.clone_from(&last.user_agent);
+    record.finish();
+    record
 }

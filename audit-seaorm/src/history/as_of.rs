@@ -1,5 +1,6 @@
 //! Rows at a moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ impl<E: EntityTrait> AsOf<E> {
 
     /// Takes what no entry tells from the row as it is now: if nothing was recorded of it since, it was the same then, provided
     /// that auditing had begun. Such values are [`Source::Current`]. Costs one more query.
+    ///
+    /// Within a tenant, one more again: only rows of which entries of the tenant tell, and none of others, are the tenant's for
+    /// certain; of the rest nothing is taken.
     pub fn with_current(mut self) -> Self {
         self.current = true;
         self
@@ -109,13 +113,16 @@ impl<E: EntityTrait> AsOf<E> {
             let tenant = self.asked.tenant();
             let log = Log { db, audited: &audited, tenant: tenant.as_deref() };
             let rows = load::by_row(log.all().await?, &audited.policy);
-            let mut current = self.current_rows(db, &audited).await?;
-            for (id, timeline) in &rows {
-                let row = current.iter().position(|(now, _)| now == id).map(|at| current.swap_remove(at).1);
-                found.extend(self.version(&audited, timeline, row.as_ref()));
+            let mut current = self.current_rows(&log).await?;
+            // Of those that had a key the last one has it today.
+            for (id, timeline) in rows.iter().rev() {
+                found.extend(self.version(&audited, timeline, current.remove(id).as_ref()));
             }
-            for (_, row) in &current {
-                found.extend(self.version(&audited, &Timeline::default(), Some(row)));
+            found.reverse();
+            if tenant.is_none() {
+                for row in current.values() {
+                    found.extend(self.version(&audited, &Timeline::default(), Some(row)));
+                }
             }
         }
         found.retain(|version| self.filters.iter().all(|filter| filter(version)));
@@ -131,7 +138,11 @@ impl<E: EntityTrait> AsOf<E> {
         let tenant = self.asked.tenant();
         let log = Log { db, audited, tenant: tenant.as_deref() };
         let timeline = timeline_of(&log, key).await?;
-        let row = if self.current {
+        let told = self.current
+            && (tenant.is_none()
+                || !timeline.events.is_empty()
+                    && log.changed_by_others(Some(&load::id_of(audited, key)?)).await?.is_empty());
+        let row = if told {
             let find = (audited.codec().find)(key);
             let row = db.query_one(&find).await.map_err(|error| load::unreadable(&error))?;
             let read = |row| <E::Model as sea_orm::FromQueryResult>::from_query_result(&row, "");
@@ -168,25 +179,29 @@ impl<E: EntityTrait> AsOf<E> {
         Some(Version::new(audited, event, states))
     }
 
-    /// The rows as they are now, by their ids; none unless they are asked for.
+    /// The rows as they are now, by their ids, without those that somebody outside of the tenant changed; none unless they are
+    /// asked for.
     async fn current_rows<C: ConnectionTrait>(
         &self,
-        db: &C,
-        audited: &Audited,
-    ) -> Result<Vec<(String, E::Model)>, Error> {
+        log: &Log<'_, C>,
+    ) -> Result<BTreeMap<String, E::Model>, Error> {
         if !self.current {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         }
-        let rows = E::find().all(db).await.map_err(|error| load::unreadable(&error))?;
-        rows.into_iter()
-            .map(|row| {
-                let key: Vec<(String, Value)> = E::PrimaryKey::iter()
-                    .map(|part| part.into_column())
-                    .map(|column| (sea_orm::IdenStatic::as_str(&column).to_owned(), row.get(column)))
-                    .collect();
-                Ok((load::id_of(audited, &key)?, row))
-            })
-            .collect()
+        let others = log.changed_by_others(None).await?;
+        let rows = E::find().all(log.db).await.map_err(|error| load::unreadable(&error))?;
+        let mut current = BTreeMap::new();
+        for row in rows {
+            let key: Vec<(String, Value)> = E::PrimaryKey::iter()
+                .map(|part| part.into_column())
+                .map(|column| (sea_orm::IdenStatic::as_str(&column).to_owned(), row.get(column)))
+                .collect();
+            let id = load::id_of(log.audited, &key)?;
+            if !others.contains(&id) {
+                current.insert(id, row);
+            }
+        }
+        Ok(current)
     }
 }
 

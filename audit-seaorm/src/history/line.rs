@@ -58,13 +58,15 @@ pub(crate) fn lines(tenant: Option<&str>) -> Select<Entity> {
             Column::Reason,
             Column::TransactionId,
         ])
-        .filter(
-            Condition::all()
-                .add(Column::Action.is_in([action::CREATE, action::UPDATE, action::DELETE]))
-                .add(Column::Status.is_in([Status::Success.as_str(), Status::Warning.as_str()]))
-                .add_option(tenant.map(|tenant| Column::Tenant.eq(tenant))),
-        )
+        .filter(changes().add_option(tenant.map(|tenant| Column::Tenant.eq(tenant))))
         .order_by_asc(Column::Seq)
+}
+
+/// What is true of entries about changes of rows.
+pub(super) fn changes() -> Condition {
+    Condition::all()
+        .add(Column::Action.is_in([action::CREATE, action::UPDATE, action::DELETE]))
+        .add(Column::Status.is_in([Status::Success.as_str(), Status::Warning.as_str()]))
 }
 
 /// What an entry did to its row.

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use audit_core::{Error, Resource, ResourcePolicy, Value as Recorded, join_key, split_key};
 use sea_orm::sea_query::LikeExpr;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, QueryFilter};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 
-use super::line::{Event, Kind, Line, lines};
+use super::line::{Event, Kind, Line, changes, lines};
 use super::timeline::Timeline;
 use crate::capture::render;
 use crate::db_error::{describe, is_retryable};
 use crate::decode::marker;
-use crate::entity::audit_log::Column;
+use crate::entity::audit_log::{Column, Entity};
 use crate::registry::Audited;
 
 /// More changes of one row's key are not followed.
@@ -102,6 +104,33 @@ impl<C: ConnectionTrait> Log<'_, C> {
                 event
             },
         ))
+    }
+
+    /// Whether whoever changed the row with this id last belongs to the tenant; without a tenant everybody does.
+    pub(crate) async fn is_own(&self, id: &str) -> Result<bool, Error> {
+        let Some(tenant) = self.tenant else { return Ok(true) };
+        let last = self.changes_of(Some(id)).column(Column::Tenant).order_by_desc(Column::Seq).limit(1);
+        let last =
+            last.into_tuple::<Option<String>>().one(self.db).await.map_err(|error| unreadable(&error))?;
+        Ok(last.flatten().as_deref() == Some(tenant))
+    }
+
+    /// The ids, or this one of them, under which rows were changed by somebody outside of the tenant.
+    pub(crate) async fn changed_by_others(&self, id: Option<&str>) -> Result<BTreeSet<String>, Error> {
+        let Some(tenant) = self.tenant else { return Ok(BTreeSet::new()) };
+        let others = Condition::any().add(Column::Tenant.is_null()).add(Column::Tenant.ne(tenant));
+        let ids = self.changes_of(id).column(Column::ResourceId).distinct().filter(others);
+        let ids =
+            ids.into_tuple::<Option<String>>().all(self.db).await.map_err(|error| unreadable(&error))?;
+        Ok(ids.into_iter().flatten().collect())
+    }
+
+    /// Changes of rows by anybody, to select columns from.
+    fn changes_of(&self, id: Option<&str>) -> Select<Entity> {
+        let about = changes()
+            .add(Column::ResourceType.eq(self.policy().resource.as_str()))
+            .add_option(id.map(|id| Column::ResourceId.eq(id)));
+        Entity::find().select_only().filter(about)
     }
 
     async fn with_id(&self, id: &str, before: Option<i64>) -> Result<Vec<Event>, Error> {

@@ -11,6 +11,9 @@ use crate::store::is_transaction;
 
 /// Where the handling of a violation or system event stands.
 ///
+/// The tenant is that of the task's context. One that is bound to a connection (`with_context`) can't be seen from here: ask
+/// within [`scope`](crate::scope), or by [`AuditConnection::service`](crate::AuditConnection::service).
+///
 /// # Errors
 /// [`Error::NotFound`] if there is no such record, or it isn't the context's tenant's; [`Error::Store`] if it can't be read.
 pub async fn status_of<C: ConnectionTrait>(db: &C, record: Uuid) -> Result<audit_status::Model, Error> {
@@ -29,6 +32,9 @@ pub async fn status_of<C: ConnectionTrait>(db: &C, record: Uuid) -> Result<audit
 
 /// Takes a step in the handling of a violation or system event, in the context in force; what may follow what, says
 /// [`ViolationStatus::next`].
+///
+/// A context that is bound to a connection (`with_context`) can't be seen from here: call this within [`scope`](crate::scope),
+/// or by [`AuditConnection::service`](crate::AuditConnection::service).
 ///
 /// # Errors
 /// [`Error::Transition`] if the step isn't possible, also because somebody else has just taken one; [`Error::NotFound`] if

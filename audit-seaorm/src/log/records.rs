@@ -48,6 +48,9 @@ pub async fn log_export<C: ConnectionTrait>(db: &C, export: Export) -> Result<Op
 /// Records that somebody fetched the file of an export: an entry of the action `download` on the resource `audit_export`.
 /// How often and by whom it was fetched is that resource's trail.
 ///
+/// A context that is bound to a connection (`with_context`) can't be seen from here: call this within [`scope`](crate::scope),
+/// or by [`AuditConnection::service`](crate::AuditConnection::service).
+///
 /// # Errors
 /// [`Error::NotFound`] if there is no such export, or not in the context's tenant; else as [`Operation::log`].
 pub async fn log_download<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<(), Error> {
@@ -72,15 +75,23 @@ pub async fn log_download<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<()
     operation.log(db).await
 }
 
-/// Records a violation, and says under which id; `None` if its [finding](Violation::finding) has been recorded before.
+/// Records a violation, and says under which id; `None` if its [finding](Violation::finding) has been recorded before in the context's
+/// tenant. In a tenant the column `finding` holds tenant and name, as a JSON list.
 ///
 /// Within a transaction it is written in the background, apart from it, so that it survives a rollback.
 ///
 /// # Errors
 /// [`Error::Store`] if it can't be written, or would be lost with the transaction because the audit has no connection of its
 /// own; [`Error::NoActor`] if a context is demanded and there is none.
-pub async fn log_violation<C: ConnectionTrait>(db: &C, violation: Violation) -> Result<Option<Uuid>, Error> {
+pub async fn log_violation<C: ConnectionTrait>(
+    db: &C,
+    mut violation: Violation,
+) -> Result<Option<Uuid>, Error> {
     let audit = Audit::current();
+    // What one tenant finds must not keep another's from being recorded.
+    if let (Some(tenant), Some(finding)) = (crate::current().tenant, &mut violation.finding) {
+        *finding = serde_json::json!([tenant, finding]).to_string();
+    }
     let resource = violation.violation_type.clone();
     let Some(record) = make(&audit, action::VIOLATION, &resource, violation)? else { return Ok(None) };
     let id = record.id;

@@ -10,6 +10,7 @@ use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{ApiAccess, Operation};
+use crate::entity::audit_status;
 use crate::{Audit, AuditConnection, AuditTransaction, scope};
 
 /// Logs by hand over one connection.
@@ -182,6 +183,30 @@ impl<C: ConnectionTrait> AuditService<'_, C> {
         notes: Option<&str>,
     ) -> Result<(), Error> {
         self.within(super::set_status(self.db, record, to, notes)).await
+    }
+
+    /// Where the handling of a violation or system event stands.
+    ///
+    /// # Errors
+    /// As [`status_of`](super::status_of).
+    pub async fn status_of(&self, record: Uuid) -> Result<audit_status::Model, Error> {
+        self.within(super::status_of(self.db, record)).await
+    }
+
+    /// Resolves a violation, with what was found out.
+    ///
+    /// # Errors
+    /// As [`resolve_violation`](super::resolve_violation).
+    pub async fn resolve_violation(&self, violation: Uuid, notes: &str) -> Result<(), Error> {
+        self.within(super::resolve_violation(self.db, violation, notes)).await
+    }
+
+    /// Resolves a system event, with what was done about it.
+    ///
+    /// # Errors
+    /// As [`resolve_system_event`](super::resolve_system_event).
+    pub async fn resolve_system_event(&self, event: Uuid, notes: &str) -> Result<(), Error> {
+        self.within(super::resolve_system_event(self.db, event, notes)).await
     }
 }
 

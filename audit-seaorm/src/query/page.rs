@@ -4,7 +4,7 @@ use audit_core::Error;
 use sea_orm::sea_query::{Expr, Func, Order, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, ModelTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select,
+    QuerySelect, QueryTrait, Select, Value,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -149,7 +149,7 @@ impl PageRequest {
             Some(_) => (true, beyond),
         };
         let place = |row: Option<&E::Model>, older| -> Option<String> {
-            let seq = row?.get(seq).unwrap::<Option<i64>>()?;
+            let seq = number(row?.get(seq))?;
             Some(Cursor { seq, older }.encode(question))
         };
         let next_cursor = place(rows.last(), true).filter(|_| has_next);
@@ -166,6 +166,21 @@ impl PageRequest {
             previous_cursor,
         };
         Ok(Page { rows, pagination })
+    }
+}
+
+/// A column's value, where it is a whole number; other tables than ours may count in smaller ones.
+fn number(value: Value) -> Option<i64> {
+    match value {
+        Value::BigInt(number) => number,
+        Value::Int(number) => number.map(i64::from),
+        Value::SmallInt(number) => number.map(i64::from),
+        Value::TinyInt(number) => number.map(i64::from),
+        Value::BigUnsigned(number) => number.and_then(|number| i64::try_from(number).ok()),
+        Value::Unsigned(number) => number.map(i64::from),
+        Value::SmallUnsigned(number) => number.map(i64::from),
+        Value::TinyUnsigned(number) => number.map(i64::from),
+        _ => None,
     }
 }
 

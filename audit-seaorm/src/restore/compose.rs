@@ -34,6 +34,9 @@ pub(super) async fn plan(restore: &Restore, db: &AuditConnection) -> Result<Plan
     let (mut steps, mut conflicts, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for (at, wanted) in wanted.iter().enumerate() {
         let current = rows::current(db, &wanted.audited, &wanted.key, false).await?;
+        if current.is_some() {
+            found.check_own(wanted).await?;
+        }
         let mut composer =
             Composer { wanted, restore, root: at == 0, conflicts: &mut conflicts, unrestorable: Vec::new() };
         match composer.step(current)? {

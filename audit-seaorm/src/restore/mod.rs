@@ -197,7 +197,8 @@ impl Restore {
         self
     }
 
-    /// Only entries of this tenant, instead of the context's.
+    /// Only entries of this tenant, instead of the context's. A row that is there and that somebody outside of the tenant changed
+    /// last, under whatever tenant or none, isn't restored: it may be another's by now.
     pub fn tenant(mut self, tenant: impl ToString) -> Self {
         self.tenant = Some(tenant.to_string());
         self

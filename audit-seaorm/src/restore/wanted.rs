@@ -83,8 +83,13 @@ impl Found<'_> {
                 let id = event.line.resource_id.clone().unwrap_or_default();
                 let key = rows::key_of_id(&audited, &id)?;
                 let timeline = timeline_of(&self.log(&audited), &key).await?;
-                let applied = timeline.events.iter().position(|known| known.line.seq == event.line.seq);
-                let applied = applied.map_or(0, |at| at + 1);
+                let at = timeline.events.iter().position(|known| known.line.seq == event.line.seq);
+                let Some(applied) = at.map(|at| at + 1) else {
+                    return Err(refused(format!(
+                        "entry {entry} names no row of {} as entries of its changes do",
+                        audited.policy.resource
+                    )));
+                };
                 let taken = timeline.events.get(applied..).unwrap_or_default();
                 if taken.iter().any(|event| event.kind == Kind::Moved) {
                     return Err(refused(format!("{} {id} has another key now", audited.policy.resource)));
@@ -102,6 +107,25 @@ impl Found<'_> {
             }
             What::Transaction(id) => self.transaction(id).await,
         }
+    }
+
+    /// Refuses a row that is there and that somebody outside of the tenant changed last: under the key of a row that was the
+    /// tenant's there may be another's now, which must be neither shown nor overwritten.
+    pub(super) async fn check_own(&self, wanted: &Wanted) -> Result<(), Error> {
+        let log = self.log(&wanted.audited);
+        let mut ids = vec![load::id_of(&wanted.audited, &wanted.key)?];
+        if ids.first() != Some(&wanted.id) {
+            ids.push(wanted.id.clone());
+        }
+        for id in ids {
+            if !log.is_own(&id).await? {
+                return Err(refused(format!(
+                    "{} {id} was changed last by somebody outside of the tenant; only who isn't bound to one can restore it",
+                    wanted.audited.policy.resource
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn log<'b>(&'b self, audited: &'b Audited) -> Log<'b, DatabaseConnection> {

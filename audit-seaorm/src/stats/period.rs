@@ -1,7 +1,7 @@
 //! The days that statistics are about.
 
 use audit_core::Error;
-use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDate, Offset, TimeDelta, TimeZone, Utc};
 
 use super::quarters::{quarter_of, start_of};
 use crate::query::{end_of_day, start_of_day};
@@ -65,8 +65,15 @@ impl Period {
         if end < start {
             return Err(Error::Filter(format!("the period ends ({end}) before it starts ({start})")));
         }
-        let day = |moment: DateTime<Utc>| moment.with_timezone(zone).date_naive();
-        let (first, last) = (day(start), day(end));
+        // chrono panics where a local time can't be said.
+        let day = |moment: DateTime<Utc>| {
+            let offset = zone.offset_from_utc_datetime(&moment.naive_utc()).fix();
+            let local = moment.naive_utc().checked_add_offset(offset);
+            local.map(|local| local.date()).ok_or_else(|| {
+                Error::Filter(format!("the moment {moment} lies beyond what can be asked for"))
+            })
+        };
+        let (first, last) = (day(start)?, day(end)?);
         if (last - first).num_days() > MAX_DAYS {
             return Err(Error::Filter(format!("statistics are of at most {MAX_DAYS} days")));
         }
@@ -156,5 +163,15 @@ mod tests {
         assert_eq!(at("2026-01-02T08:00:00Z"), 1);
         assert_eq!(at("2026-01-04T07:45:00Z"), 2);
         assert_eq!(Period::between(period.start(), period.end(), &zone).unwrap(), period);
+    }
+
+    #[test]
+    fn q3_a_period_at_the_ends_of_time_is_refused_without_a_panic() {
+        let (min, max, day) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, TimeDelta::days(1));
+        for hours in [-12, 0, 14] {
+            let zone = FixedOffset::east_opt(hours * 3600).unwrap();
+            assert_eq!(Period::between(max - day, max, &zone).is_err(), hours > 0, "{hours}");
+            assert_eq!(Period::between(min, min + day, &zone).is_err(), hours < 0, "{hours}");
+        }
     }
 }

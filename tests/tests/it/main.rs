@@ -7,6 +7,7 @@ mod connection;
 mod coverage;
 mod detect;
 mod failure;
+mod faults;
 mod fixtures;
 mod harness;
 mod helpers;
