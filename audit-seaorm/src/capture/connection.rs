@@ -114,7 +114,7 @@ impl AuditConnection {
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {
-        let inner = work::begin(&self.inner, options).await?;
+        let inner = work::begin(&self.inner, Vec::new(), options).await?;
         Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone()))
     }
 

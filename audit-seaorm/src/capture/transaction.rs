@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use audit_core::{AuditContext, Entry, Error};
 use sea_orm::prelude::Uuid;
@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) tickets: Tickets,
     /// Of a nested transaction, the one around it.
     outer: Option<Arc<State>>,
+    /// The transaction itself.
+    own: OnceLock<Weak<DatabaseTransaction>>,
 }
 
 /// A write whose entries may not have been written.
@@ -72,7 +74,16 @@ impl State {
             written: AtomicBool::new(false),
             tickets: Tickets::default(),
             outer,
+            own: OnceLock::new(),
         }
+    }
+
+    /// Shares in the transactions around this one, the nearest first. Who goes on with a write though its future was dropped needs
+    /// them: if they were dropped while it uses their connection, they couldn't be rolled back (SeaORM panics), and its next
+    /// statement would be outside of any transaction.
+    pub(super) fn outers(&self) -> Vec<Arc<DatabaseTransaction>> {
+        let states = std::iter::successors(self.outer.as_ref(), |state| state.outer.as_ref());
+        states.filter_map(|state| state.own.get()?.upgrade()).collect()
     }
 
     /// Nobody can tell any more what becomes of the entries in the spool so far.
@@ -145,15 +156,20 @@ impl AuditTransaction {
         capture: Arc<Capture>,
         context: Option<Arc<AuditContext>>,
     ) -> Self {
-        Self { inner: Arc::new(inner), capture, context, state: Arc::new(State::new()) }
+        let (inner, state) = (Arc::new(inner), State::new());
+        state.own.get_or_init(|| Arc::downgrade(&inner));
+        Self { inner, capture, context, state: Arc::new(state) }
     }
 
     fn nested(&self, inner: DatabaseTransaction) -> Self {
+        let (inner, state) =
+            (Arc::new(inner), State::of(Arc::clone(&self.state.id), Some(Arc::clone(&self.state))));
+        state.own.get_or_init(|| Arc::downgrade(&inner));
         Self {
-            inner: Arc::new(inner),
+            inner,
             capture: Arc::clone(&self.capture),
             context: self.context.clone(),
-            state: Arc::new(State::of(Arc::clone(&self.state.id), Some(Arc::clone(&self.state)))),
+            state: Arc::new(state),
         }
     }
 
@@ -187,7 +203,7 @@ impl AuditTransaction {
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        Ok(self.nested(work::begin(&self.inner, options).await?))
+        Ok(self.nested(work::begin(&self.inner, self.state.outers(), options).await?))
     }
 
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {

@@ -109,13 +109,14 @@ impl Capture {
             (Arc::clone(self), request.into_owned(), self.backend == DbBackend::MySql);
         let answer = match over {
             Over::Transaction(db, state) => {
-                let (db, state) = (Arc::clone(db), Arc::clone(state));
+                let (db, outers, state) = (Arc::clone(db), state.outers(), Arc::clone(state));
                 let work = async move {
                     let turn = state.turn.lock().await;
                     capture.complete(&db, &state).await.map_err(|error| to_db_err(&error))?;
                     let answer = capture.run_unplanned((&db, &state), &context, &done, request, ask).await;
                     // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
                     drop(db);
+                    drop(outers);
                     drop(turn);
                     answer
                 };

@@ -217,7 +217,11 @@ fn reason_of_refusal(error: &DbErr) -> Option<String> {
 ///
 /// MySQL's driver doesn't notice when the future of a BEGIN is dropped, and would give a connection with an open
 /// transaction back to the pool. So that BEGIN gets a task of its own.
-pub(super) async fn begin<D>(db: &D, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr>
+pub(super) async fn begin<D>(
+    db: &D,
+    outers: Vec<Arc<DatabaseTransaction>>,
+    options: TransactionOptions,
+) -> Result<DatabaseTransaction, DbErr>
 where
     D: Begin + Clone + Send + Sync + 'static,
 {
@@ -225,7 +229,13 @@ where
         return db.begin(options).await;
     }
     let db = db.clone();
-    to_the_end(async move { db.begin(options).await }).await
+    to_the_end(async move {
+        let begun = db.begin(options).await;
+        drop(db);
+        drop(outers);
+        begun
+    })
+    .await
 }
 
 /// What a transaction can be begun on.
@@ -426,9 +436,15 @@ impl Capture {
                 let db = db.clone();
                 to_the_end(async move { Catalogue::load(&db, audit.registry()).await }).await
             }
-            Over::Transaction(db, _) if self.backend == DbBackend::MySql => {
-                let db = Arc::clone(db);
-                to_the_end(async move { Catalogue::load(&*db, audit.registry()).await }).await
+            Over::Transaction(db, state) if self.backend == DbBackend::MySql => {
+                let (db, outers) = (Arc::clone(db), state.outers());
+                to_the_end(async move {
+                    let loaded = Catalogue::load(&*db, audit.registry()).await;
+                    drop(db);
+                    drop(outers);
+                    loaded
+                })
+                .await
             }
             Over::Pool(db) => Catalogue::load(db, audit.registry()).await,
             Over::Transaction(db, _) => Catalogue::load(&**db, audit.registry()).await,
@@ -549,14 +565,15 @@ impl Capture {
             Over::Transaction(db, state) if shielded => {
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
                 let (planned, request) = (Arc::clone(planned), request.into_owned());
+                let outers = state.outers();
                 to_the_end(async move {
                     let steps = planned.plan.steps();
-                    capture.within((db, &state), &catalogue, context, steps, request, ask).await
+                    capture.within((db, outers, &state), &catalogue, context, steps, request, ask).await
                 })
                 .await
             }
             Over::Transaction(db, state) => {
-                let over = (Arc::clone(db), &**state);
+                let over = (Arc::clone(db), Vec::new(), &**state);
                 self.within(over, &catalogue, context, plan.steps(), request, ask).await
             }
             Over::Pool(db) if shielded => {
@@ -593,7 +610,7 @@ impl Capture {
     /// Runs a statement in the user's transaction.
     async fn within(
         &self,
-        (db, state): (Arc<DatabaseTransaction>, &State),
+        (db, outers, state): (Arc<DatabaseTransaction>, Vec<Arc<DatabaseTransaction>>, &State),
         catalogue: &Catalogue,
         context: Arc<AuditContext>,
         steps: &[Step],
@@ -612,6 +629,7 @@ impl Capture {
         };
         // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
         drop(db);
+        drop(outers);
         drop(turn);
         answer
     }
