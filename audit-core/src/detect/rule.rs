@@ -14,7 +14,7 @@ use crate::{Error, Severity, action};
 /// use audit_core::detect::{Check, Kind, Rule, Subject};
 /// use audit_core::Severity;
 /// use std::time::Duration;
-/// let minutes = |n| Duration::from_secs(n * 60);
+/// let minutes = |n: u64| Duration::from_secs(n * 60);
 /// let rule = Rule::new("mass_deletion", Severity::High, Check::Burst {
 ///     of: Kind::Action("delete".into()), per: Subject::Actor, threshold: 10, window: minutes(60),
 /// });

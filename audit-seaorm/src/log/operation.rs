@@ -185,7 +185,7 @@ impl Operation {
     }
 
     /// Records the operation over `db`, in the context in force. Within a transaction it shares the transaction's fate;
-    /// see [`log_failure`] for what must survive it.
+    /// see [`log_failure`](crate::log_failure) for what must survive it.
     ///
     /// # Errors
     /// [`Error::Store`] if the entry can't be written, [`Error::NoActor`] if a context is demanded and there is none.
