@@ -170,10 +170,12 @@ impl EventLayer {
             }
         }
         all.extend(fields.fields);
-        let made =
-            crate::log::records::make(&self.audit, audit_core::action::SYSTEM_EVENT, kind.as_str(), record);
-        // Who demands an actor for operations doesn't want to lose errors.
-        let Ok(Some(record)) = made else { return };
+        if !self.audit.records(audit_core::action::SYSTEM_EVENT) {
+            return;
+        }
+        // Not an error without an actor, even where operations demand one: what went wrong must not get lost.
+        let context = crate::scope::try_current().unwrap_or_default();
+        let record = crate::log::records::make_in(&self.audit, record, &context);
         let mut record: Recorded<SystemEvent> = record.with_metadata(all, self.audit.sanitizer());
         record.finish();
         self.audit.writer().offer(Record::from(record));

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::worker::Detector;
+use crate::Audit;
 
 impl Detector {
     /// Runs in the background until it is stopped: at once, and then again and again. A run that fails is logged, and tried again
@@ -20,7 +21,9 @@ impl Detector {
     {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
+        // Its sanitiser clears what is found; the new task has no scope to find it by.
+        let audit = Audit::current();
+        let task = tokio::spawn(audit.within(async move {
             loop {
                 match self.run_once(&db).await {
                     Ok(done) => {
@@ -34,7 +37,7 @@ impl Detector {
                     return;
                 }
             }
-        });
+        }));
         DetectorTask { stop, task: Some(task) }
     }
 }

@@ -42,6 +42,9 @@ struct Memory {
     run: i64,
 }
 
+/// No run has this number, nor comes after it.
+const UNCERTAIN: i64 = i64::MIN;
+
 /// What a run has done.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -139,6 +142,8 @@ impl Detector {
         if memory.run != run - 1 {
             memory.states.clear();
         }
+        // Until this run is committed: its future may be dropped, and then memory has gone on and the database hasn't.
+        memory.run = UNCERTAIN;
         let now = Utc::now().timestamp();
         let settle_after = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
         let (mut seen, mut more): (Vec<Observation>, bool) = (Vec::new(), false);

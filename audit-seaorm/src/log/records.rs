@@ -1,8 +1,8 @@
 //! Records of the families: made in the context in force, and written by the configured policy.
 
 use audit_core::{
-    Error, Export, FailurePolicy, Family as _, LoginAttempt, Query, Record, Recorded, SystemEvent, Violation,
-    action, module,
+    AuditContext, Error, Export, FailurePolicy, Family as _, LoginAttempt, Query, Record, Recorded,
+    SystemEvent, Violation, action, module,
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
@@ -178,16 +178,21 @@ pub(crate) fn make<F: StoredFamily>(
     audit: &Audit,
     action: &str,
     resource: &str,
-    mut what: F,
+    what: F,
 ) -> Result<Option<Recorded<F>>, Error> {
     if !audit.records(action) || audit.config().skip_resources.iter().any(|name| name == resource) {
         return Ok(None);
     }
     let context = audit.context(action, resource)?;
+    Ok(Some(make_in(audit, what, &context)))
+}
+
+/// The record of this moment in this context.
+pub(crate) fn make_in<F: StoredFamily>(audit: &Audit, mut what: F, context: &AuditContext) -> Recorded<F> {
     what.sanitise(audit.sanitizer());
-    let mut record = Recorded::new(audit.clock().now(), what).with_context(&context, audit.sanitizer());
+    let mut record = Recorded::new(audit.clock().now(), what).with_context(context, audit.sanitizer());
     record.finish();
-    Ok(Some(record))
+    record
 }
 
 /// Writes a record over `db`, by the configured policy.

@@ -122,3 +122,12 @@ db_test!(r5_a_storm_of_errors_does_not_fill_the_memory, async |t| {
     assert_eq!(stored(t).await.len() as u64 + metrics.lost, 1_000);
     assert!(metrics.lost > 0, "{metrics:?}");
 });
+
+db_test!(r5_errors_without_an_actor_are_not_lost_where_operations_demand_one, async |t| {
+    let mut config = audit_seaorm::Config::default();
+    config.require_actor = true;
+    let audit = Audit::builder().config(config).store(t.db.clone()).build().unwrap();
+    traced(&audit, async { error!("nobody's fault") }).await;
+    let all = stored(t).await;
+    assert_eq!((all.len(), all[0].actor_type.as_str()), (1, "system"));
+});
