@@ -9,6 +9,7 @@ use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema, Statement};
 use crate::concurrent;
 use crate::entity::{hooked, plain, triggered};
 use crate::measure::Pairs;
+use crate::processor::{Processor, Used};
 
 /// What is done.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +69,8 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     let context = AuditContext::user(1).named("Ann").tenant("acme");
     let db = audit.connect(t.db.clone()).with_context(context);
 
-    println!("| {}: one connection, no transaction | audited / plain | trigger / plain |", name_of(backend));
-    println!("|---|---|---|");
+    println!("| {}: one connection, no transaction | audited / plain | trigger / plain | processor time of a row (program + server, µs) |", name_of(backend));
+    println!("|---|---|---|---|");
     let singles = [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
     measure(&t, &db, &sides, &singles, 100, rounds).await;
     if std::env::var_os("SINGLE").is_some() {
@@ -100,6 +101,13 @@ async fn measure(
     let bulk = count > 100;
     let mut audited: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
     let mut trigger: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
+    let mut used: Vec<[Used; 3]> = works.iter().map(|_| Default::default()).collect();
+    let server = match t.db.get_database_backend() {
+        DbBackend::Postgres => "postgres",
+        DbBackend::MySql => "mariadbd",
+        // It is part of the program.
+        _ => "",
+    };
     for round in 0..rounds {
         let mut ids = [Vec::new(), Vec::new(), Vec::new()];
         if bulk {
@@ -110,7 +118,7 @@ async fn measure(
             for turn in 0..sides.len() {
                 let side = sides[(round + turn) % sides.len()];
                 let ids = &mut ids[side as usize];
-                let start = Instant::now();
+                let (before, start) = (Processor::now(server), Instant::now());
                 match side {
                     Side::Plain => plain::run(&t.db, *work, count, ids).await,
                     Side::Audited => hooked::run(db, *work, count, ids).await,
@@ -118,6 +126,7 @@ async fn measure(
                 }
                 .expect("the work");
                 times[side as usize] = start.elapsed();
+                used[at][side as usize].push(Processor::now(server).since(before));
             }
             audited[at].push(times[0], times[1]);
             trigger[at].push(times[0], times[2]);
@@ -139,7 +148,15 @@ async fn measure(
         } else {
             "-".to_owned()
         };
-        println!("| {name} | {}, {} -> {} | {compared} |", audited[at].ratio(), unit(base), unit(with_audit));
+        let used: Vec<String> =
+            sides.iter().map(|side| used[at][*side as usize].each(u32::try_from(count).unwrap_or(1))).collect();
+        println!(
+            "| {name} | {}, {} -> {} | {compared} | {} |",
+            audited[at].ratio(),
+            unit(base),
+            unit(with_audit),
+            used.join("; ")
+        );
     }
 }
 
@@ -196,7 +213,7 @@ async fn pass_through(t: &TestDb, db: &AuditConnection, rounds: usize) {
     }
     let (base, passed) = pairs.each(150);
     println!(
-        "| a table that isn't audited | {}, {} -> {} µs | - |",
+        "| a table that isn't audited | {}, {} -> {} µs | - | |",
         pairs.ratio(),
         base.as_micros(),
         passed.as_micros()
@@ -208,7 +225,7 @@ async fn size(t: &TestDb) {
     let query = "SELECT pg_total_relation_size('audit_log') / count(*) AS bytes FROM audit_log";
     let row = t.db.query_one_raw(Statement::from_string(DbBackend::Postgres, query)).await.expect("the size");
     let bytes: i64 = row.and_then(|row| row.try_get("", "bytes").ok()).unwrap_or(0);
-    println!("| bytes of an entry, mixed | {bytes} | - |");
+    println!("| bytes of an entry, mixed | {bytes} | - | |");
 }
 
 async fn create_table<E: EntityTrait>(t: &TestDb, entity: E) {

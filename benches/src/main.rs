@@ -11,6 +11,7 @@ mod entity;
 mod history;
 mod hooks;
 mod measure;
+mod processor;
 mod questions;
 mod reads;
 

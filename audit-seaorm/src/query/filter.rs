@@ -298,6 +298,21 @@ impl LogFilter {
     /// # Errors
     /// [`Error::Filter`] if the question makes no sense.
     pub(super) fn condition(&self) -> Result<Condition, Error> {
+        let (start, end) = self.period()?;
+        self.condition_in(in_period(start, end))
+    }
+
+    /// The same, where the period is known by its places in the order as well. Without the ids: PostgreSQL would plan a statement
+    /// that it doesn't know the values of by their index, and sort the whole period for its first page.
+    ///
+    /// # Errors
+    /// As [`condition`](Self::condition).
+    pub(super) fn condition_between(&self, places: Condition) -> Result<Condition, Error> {
+        let (start, end) = self.period()?;
+        self.condition_in(during(start, end).add(places))
+    }
+
+    fn condition_in(&self, period: Condition) -> Result<Condition, Error> {
         if let Some(mistake) = &self.mistake {
             return Err(Error::Filter(mistake.clone()));
         }
@@ -318,8 +333,7 @@ impl LogFilter {
                 columns.into_iter().fold(Condition::any(), |any, column| any.add(column.eq(user.as_str()))),
             );
         }
-        let (start, end) = self.period()?;
-        condition = condition.add(in_period(start, end));
+        condition = condition.add(period);
         for (key, value) in &self.metadata {
             let backend = self.backend.ok_or_else(|| {
                 Error::Filter("`metadata` must know the database: say which by `.on(&db)`".into())
@@ -358,12 +372,17 @@ impl LogFilter {
 
 /// Entries from the one moment up to the other, which isn't part of it.
 pub(crate) fn in_period(start: Moment, end: Moment) -> Condition {
-    Condition::all()
-        .add_option(start.map(|start| Column::Timestamp.gte(start)))
-        .add_option(end.map(|end| Column::Timestamp.lt(end)))
+    during(start, end)
         // Ids begin with the milliseconds of the time: their index finds the period.
         .add_option(start.map(|start| Column::Id.gte(first_id_at(start.timestamp_millis()))))
         .add_option(end.map(|end| Column::Id.lt(first_id_at(end.timestamp_millis().saturating_add(1)))))
+}
+
+/// By the time alone, which has no index.
+pub(crate) fn during(start: Moment, end: Moment) -> Condition {
+    Condition::all()
+        .add_option(start.map(|start| Column::Timestamp.gte(start)))
+        .add_option(end.map(|end| Column::Timestamp.lt(end)))
 }
 
 /// The smallest id of this millisecond.

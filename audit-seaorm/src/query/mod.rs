@@ -12,7 +12,7 @@ mod touching;
 
 pub use days::{end_of_day, parse_day, start_of_day};
 pub use filter::LogFilter;
-pub(crate) use filter::in_period;
+pub(crate) use filter::{during, in_period};
 pub use page::{MAX_PAGE_SIZE, Page, PageRequest, Pagination};
 pub use reader::{LogReader, get_audit_logs, get_audit_trail, get_user_activity};
 pub(crate) use text::without_nul;

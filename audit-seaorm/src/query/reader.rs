@@ -77,11 +77,14 @@ impl LogReader {
         page: &PageRequest,
     ) -> Result<Page<Model>, Error> {
         let filter = filter.on_if_unsaid(db);
-        let mut select = self.logs(&filter)?;
-        if let (start, Some(end)) = filter.period()? {
-            let bounds = bounds_of(db, start, end).await.map_err(|error| query_error(&error))?;
-            select = bounds.into_iter().fold(select, QueryFilter::filter);
-        }
+        let places = match filter.period()? {
+            (start, Some(end)) => bounds_of(db, start, end).await.map_err(|error| query_error(&error))?,
+            _ => None,
+        };
+        let select = match places {
+            Some(places) => self.find(filter.condition_between(places)?),
+            None => self.logs(&filter)?,
+        };
         let question = Sha256::new().chain_update(filter.digest()).chain_update(format!("{:?}", self.tenant));
         page.fetch_for(db, select, &question.finalize().into()).await
     }

@@ -130,19 +130,19 @@ async fn read<C: ConnectionTrait>(db: &C, question: &Question<'_>) -> Result<Tal
         let missing =
             || DbErr::RecordNotFound("`audit_rollup_place` has no row; run the migrations again".into());
         let place = Place::read(db).await?.ok_or_else(missing)?;
-        if let Some(tallies) = tally(&db.query_all(&question.statement(place)).await?, question, place)? {
+        if let Some(tallies) = tally(&db.query_all(&question.statement(&place)).await?, question, &place)? {
             return Ok(tallies);
         }
     }
     // Workers that never rest: without the roll-ups it is slower, and as true.
     let alone = Question { scope: None, bounds: question.bounds.clone(), ..*question };
-    let nothing = Place { through: 0, runs: 0, has_gaps: false };
-    let tallies = tally(&db.query_all(&alone.statement(nothing)).await?, &alone, nothing)?;
+    let nothing = Place::default();
+    let tallies = tally(&db.query_all(&alone.statement(&nothing)).await?, &alone, &nothing)?;
     Ok(tallies.unwrap_or_default())
 }
 
 /// Adds up; `None` if the roll-ups were moved in between.
-fn tally(rows: &[QueryResult], question: &Question<'_>, place: Place) -> Result<Option<Tallies>, DbErr> {
+fn tally(rows: &[QueryResult], question: &Question<'_>, place: &Place) -> Result<Option<Tallies>, DbErr> {
     let mut tallies = Tallies::default();
     for row in rows {
         let kind: i64 = row.try_get("", "kind")?;

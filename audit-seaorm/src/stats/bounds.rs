@@ -5,9 +5,10 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr};
 
 use super::quarters::{GRAINS, quarter_of};
-use super::statement::{Place, within_gaps};
-use super::tables::{AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Dimension};
+use super::statement::Place;
+use super::tables::{AuditRollup as R, AuditRollupPlace as P, Dimension};
 use crate::entity::audit_log::{Column, Entity};
+use crate::query::during;
 
 /// A condition on `seq` that every entry of the period fulfils, if one is known. Without it, a database that looks for old entries
 /// in the order of `seq` reads all newer ones first.
@@ -19,15 +20,12 @@ pub(crate) async fn bounds_of<C: ConnectionTrait>(
     end: DateTime<Utc>,
 ) -> Result<Option<Condition>, DbErr> {
     let Some(place) = Place::read(db).await? else { return Ok(None) };
-    let during = || {
-        Condition::all()
-            .add_option(start.map(|start| Column::Timestamp.gte(start)))
-            .add(Column::Timestamp.lt(end))
-    };
     // What isn't counted yet is beyond the place, or in the gaps.
-    let beyond = entries(during().add(Column::Seq.gt(place.through)));
-    let mut late = entries(during());
-    late.inner_join(G::Table, within_gaps());
+    let beyond = entries(during(start, Some(end)).add(Column::Seq.gt(place.through)));
+    let mut late = Expr::val(false);
+    if !place.gaps.is_empty() {
+        late = Expr::exists(place.gaps.join(entries(during(start, Some(end)))));
+    }
     let day = GRAINS[GRAINS.len() - 1];
     let day_of = |moment| quarter_of(moment).div_euclid(day) * day;
     let mut days = Query::select()
@@ -45,7 +43,7 @@ pub(crate) async fn bounds_of<C: ConnectionTrait>(
     let runs = Query::select().column(P::Runs).from(P::Table).and_where(Expr::col(P::Id).eq(1)).take();
     days.expr_as(Expr::SubQuery(None, Box::new(runs.into())), "runs")
         .expr_as(Expr::exists(beyond), "beyond")
-        .expr_as(Expr::exists(late), "late");
+        .expr_as(late, "late");
     let Some(row) = db.query_one(&days).await? else { return Ok(None) };
     let elsewhere = row.try_get::<bool>("", "beyond")? || row.try_get::<bool>("", "late")?;
     if elsewhere || row.try_get::<i64>("", "runs")? != place.runs {

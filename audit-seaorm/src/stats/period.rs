@@ -123,6 +123,24 @@ impl Period {
         self.days.iter().skip(1).map(|(_, begin)| *begin)
     }
 
+    /// Where its days are of one length, for a statement that adds up by day: from which quarter on, and how many quarters a day has.
+    /// Quarters before the first of these are the first day's. Only a day that isn't as long as the others is a stretch by itself.
+    pub(super) fn stretches(&self) -> Vec<Stretch> {
+        let borders: Vec<i64> = self.borders().map(quarter_of).collect();
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for (at, from) in borders.iter().copied().enumerate() {
+            // The last may be cut off by the period's end, but isn't longer than to there.
+            let to = borders.get(at + 1).copied().unwrap_or_else(|| quarter_of(self.end).saturating_add(1));
+            let length = to.saturating_sub(from);
+            let is_last = at + 1 == borders.len();
+            match stretches.last_mut() {
+                Some(last) if last.day == length || (is_last && length < last.day) => last.to = to,
+                _ => stretches.push(Stretch { from, to, day: Ord::max(length, 1) }),
+            }
+        }
+        stretches
+    }
+
     /// Which of its days a quarter belongs to.
     pub(super) fn day_of(&self, quarter: i64) -> usize {
         let moment = start_of(quarter);
@@ -130,9 +148,26 @@ impl Period {
     }
 }
 
+/// Days of one length, in quarters: from the first's begin on, up to the last's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) day: i64,
+}
+
+impl Stretch {
+    /// The first quarter of the day in which the quarter is.
+    #[cfg(test)]
+    fn begin(self, quarter: i64) -> i64 {
+        quarter - (quarter - self.from) % self.day
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::FixedOffset;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -163,6 +198,42 @@ mod tests {
         assert_eq!(at("2026-01-02T08:00:00Z"), 1);
         assert_eq!(at("2026-01-04T07:45:00Z"), 2);
         assert_eq!(Period::between(period.start(), period.end(), &zone).unwrap(), period);
+    }
+
+    proptest! {
+        #[test]
+        fn q3_stretches_begin_days_where_they_begin(
+            lengths in prop::collection::vec(prop_oneof![8 => Just(96_i64), 1 => Just(92), 1 => Just(100), 1 => 1_i64..200], 0..40),
+            before in 0_i64..300, after in 0_i64..200,
+        ) {
+            let first = 2_000_000;
+            let mut borders = vec![first + before];
+            for length in lengths {
+                borders.push(borders[borders.len() - 1] + length);
+            }
+            let date = day("2026-01-01");
+            let at = |quarter| start_of(quarter);
+            let end = borders[borders.len() - 1] + after;
+            let mut days = vec![(date, at(first))];
+            days.extend(borders.iter().filter(|border| **border < end).map(|border| (date, at(*border))));
+            let period = Period { start: at(first), end: at(end), days };
+            let stretches = period.stretches();
+            for quarter in first..end {
+                let within = stretches.iter().find(|stretch| (stretch.from..stretch.to).contains(&quarter));
+                let begin = within.map_or(first, |stretch| stretch.begin(quarter));
+                let day = period.day_of(quarter);
+                prop_assert_eq!(at(begin), period.days[day].1, "quarter {}", quarter - first);
+            }
+        }
+    }
+
+    #[test]
+    fn q3_days_of_one_length_are_one_stretch() {
+        let period =
+            Period::dates(day("2026-01-01"), day("2026-01-30"), &FixedOffset::east_opt(19_800).unwrap());
+        assert_eq!(period.unwrap().stretches().len(), 1);
+        let period = Period::dates(day("2026-01-01"), day("2026-01-01"), &Utc);
+        assert_eq!(period.unwrap().stretches().len(), 0);
     }
 
     #[test]

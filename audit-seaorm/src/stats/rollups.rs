@@ -12,14 +12,13 @@ use sea_orm::{
 
 use super::quarters::{FINEST, GRAINS, quarter_of};
 use super::report::Counts;
-use super::statement::within_gaps;
 use super::tables::{
     AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Counted, Dimension, keyed,
 };
 use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity};
 use crate::store::batches;
-use crate::tail::gaps::{Gap, missing, without};
+use crate::tail::gaps::{Gap, NAMED, missing, within, without};
 use crate::tail::writers::Writers;
 
 /// Counts entries, so that [statistics](crate::LogReader::statistics) needn't.
@@ -128,7 +127,14 @@ impl Rollups {
         // Before the gaps are looked at: see the contract.
         let writers =
             if gaps.is_empty() { Writers::Unknown } else { Writers::ask(&txn, "audit_log").await? };
-        let late = if gaps.is_empty() { Vec::new() } else { self.read(&txn, late()).await? };
+        let mut late = Vec::new();
+        for some in gaps.chunks(NAMED) {
+            let within = within(some.iter().map(|gap| (gap.first, gap.last)));
+            late.extend(self.read(&txn, entries().cond_where(within).take()).await?);
+            if late.len() as u64 >= self.batch {
+                break;
+            }
+        }
         let new = self.read(&txn, beyond(through)).await?;
 
         let full = |seen: &[Seen]| seen.len() as u64 >= self.batch;
@@ -236,10 +242,6 @@ fn entries() -> SelectStatement {
 
 fn beyond(through: i64) -> SelectStatement {
     entries().and_where(Expr::col((Entity, Column::Seq)).gt(through)).take()
-}
-
-fn late() -> SelectStatement {
-    entries().inner_join(G::Table, within_gaps()).take()
 }
 
 /// Scope, dimension, grain, start and value of a row.

@@ -1,36 +1,37 @@
 //! The one statement that statistics are read by: roll-ups, what is beyond them, and what came late.
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Query, SelectStatement, UnionType};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Order, Query, SelectStatement, UnionType};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, QueryResult};
 
-use super::period::Period;
+use super::period::{Period, Stretch};
 use super::quarters::{Run, common_grain, cover, hour_from, hour_of, quarter_of, start_of};
 use super::tables::{AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Dimension};
 use crate::entity::audit_log::{Column, Entity};
-use crate::query::in_period;
+use crate::query::{during, in_period};
+use crate::tail::gaps::{NAMED, within};
 
 /// What a row of the answer is: this, or the number of a [`Dimension`].
 pub(super) const ENTRIES: i64 = -1;
 pub(super) const PLACE: i64 = -2;
 
 /// How far the roll-ups reach, as it was a moment ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) through: i64,
     /// Moves with every change of the roll-ups.
     pub(super) runs: i64,
-    /// Whether there are numbers below it of which no entry was seen.
-    pub(super) has_gaps: bool,
+    /// The numbers below it of which no entry was seen.
+    pub(super) gaps: Gaps,
 }
 
 impl Place {
     /// Asks for it. There is always one, unless somebody deleted its row.
     pub(super) async fn read<C: ConnectionTrait>(db: &C) -> Result<Option<Self>, DbErr> {
-        let gaps = Query::select().expr(Expr::val(1)).from(G::Table).take();
+        let some = Query::select().expr(Expr::val(1)).from(G::Table).take();
         let select = Query::select()
             .columns([P::Through, P::Runs])
-            .expr_as(Expr::exists(gaps), "has_gaps")
+            .expr_as(Expr::exists(some), "has_gaps")
             .from(P::Table)
             .and_where(Expr::col(P::Id).eq(1))
             .take();
@@ -38,15 +39,45 @@ impl Place {
         Ok(Some(Self {
             through: row.try_get("", "through")?,
             runs: row.try_get("", "runs")?,
-            has_gaps: row.try_get("", "has_gaps")?,
+            gaps: if row.try_get("", "has_gaps")? { Gaps::read(db).await? } else { Gaps::default() },
         }))
     }
 }
 
-/// Joins entries to the gaps that they are in.
-pub(super) fn within_gaps() -> Expr {
-    let seq = || Expr::col((Entity, Column::Seq));
-    seq().gte(Expr::col((G::Table, G::FirstSeq))).and(seq().lte(Expr::col((G::Table, G::LastSeq))))
+/// The gaps, their first and last numbers in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gaps(Vec<(i64, i64)>);
+
+impl Gaps {
+    async fn read<C: ConnectionTrait>(db: &C) -> Result<Self, DbErr> {
+        let select = Query::select()
+            .columns([G::FirstSeq, G::LastSeq])
+            .from(G::Table)
+            .order_by(G::FirstSeq, Order::Asc)
+            .take();
+        let gap = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+        db.query_all(&select).await?.iter().map(gap).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Leaves of a question for entries those that are in the gaps, of which there must be some.
+    pub(super) fn join(&self, entries: SelectStatement) -> SelectStatement {
+        let mut entries = entries;
+        if self.0.len() <= NAMED {
+            return entries.cond_where(within(self.0.iter().copied())).take();
+        }
+        let seq = || Expr::col((Entity, Column::Seq));
+        let of = |column| Expr::col((G::Table, column));
+        let ends = self.0.first().zip(self.0.last());
+        let around = ends.map(|((first, _), (_, last))| Column::Seq.between(*first, *last));
+        entries
+            .inner_join(G::Table, seq().gte(of(G::FirstSeq)).and(seq().lte(of(G::LastSeq))))
+            .cond_where(Condition::all().add_option(around))
+            .take()
+    }
 }
 
 /// What is asked.
@@ -63,7 +94,7 @@ pub(super) struct Question<'a> {
 impl Question<'_> {
     /// The statement. Its rows have the columns `kind`, `quarter`, `value`, `module`, `status`, `severity`, `action`, `total`,
     /// `failed`, `security`; rows of entries, and those of roll-ups by [`Dimension`].
-    pub(super) fn statement(&self, place: Place) -> SelectStatement {
+    pub(super) fn statement(&self, place: &Place) -> SelectStatement {
         let (start, end) = (self.period.start(), self.period.end());
         // The whole hours of the period; what is before and behind them is counted by itself.
         let (from, to) = (hour_from(start), hour_of(end));
@@ -75,8 +106,9 @@ impl Question<'_> {
         let mut add = |part: SelectStatement| {
             statement.union(UnionType::All, part);
         };
-        if place.has_gaps {
-            add(self.late(first, last));
+        if !place.gaps.is_empty() {
+            // Entries of numbers that were missing when their place was passed.
+            add(place.gaps.join(self.entries(during(Some(first), Some(last)))));
         }
         for (start, end) in [(start, first), (last, end)] {
             if start < end {
@@ -136,22 +168,16 @@ impl Question<'_> {
             .take()
     }
 
-    /// Entries of numbers that were missing when their place was passed.
-    fn late(&self, first: DateTime<Utc>, last: DateTime<Utc>) -> SelectStatement {
-        let mut late = self.entries(during(first, last));
-        late.inner_join(G::Table, within_gaps());
-        late
-    }
-
     /// Roll-ups of these dimensions and periods.
     fn rolled_up(&self, scope: &str, dimensions: &[Dimension], run: Run) -> SelectStatement {
-        let by_day = dimensions == [Dimension::Whole];
+        // Added up by the database: days are fewer than the rows that they are made of.
+        let day = (dimensions == [Dimension::Whole]).then(|| self.day());
         let none = || Expr::val(None::<String>);
         let sum = |column: R| Expr::expr(Func::sum(Expr::col(column))).cast_as(self.integer());
         let mut select = Query::select();
         select
             .expr(Expr::expr(Expr::col(R::Dimension)).cast_as(self.integer()))
-            .expr(if by_day { Expr::col(R::Start) } else { Expr::val(0_i64) })
+            .expr(if day.is_some() { Expr::col(R::Start).min() } else { Expr::val(0_i64) })
             .column(R::Value)
             .exprs([none(), none(), none(), none()])
             .exprs([sum(R::Total), sum(R::Failed), sum(R::Security)])
@@ -162,10 +188,25 @@ impl Question<'_> {
             .and_where(Expr::col(R::Start).gte(run.from))
             .and_where(Expr::col(R::Start).lt(run.to))
             .group_by_columns([R::Dimension, R::Value]);
-        if by_day {
-            select.group_by_col(R::Start);
-        }
+        select.add_group_by(day.flatten());
         select
+    }
+
+    /// What is the same for all roll-ups of a day of the period, and for no others: the quarter in which it begins. `None` if there
+    /// is one day.
+    fn day(&self) -> Option<Expr> {
+        let start = || Expr::col(R::Start);
+        let mut days = CaseStatement::new();
+        let stretches = self.period.stretches();
+        if stretches.is_empty() {
+            return None;
+        }
+        for Stretch { from, to, day } in stretches {
+            let within = start().gte(from).and(start().lt(to));
+            days = days.case(within, start().sub(start().sub(from).modulo(day)));
+        }
+        let first = Expr::val(quarter_of(self.period.start()));
+        Some(Expr::Case(Box::new(days.finally(first))))
     }
 
     /// A whole number, as `CAST` calls it.
@@ -188,11 +229,6 @@ impl Question<'_> {
     }
 }
 
-/// By the time alone: a condition on the id as well would lead databases to read the whole period by its index.
-fn during(first: DateTime<Utc>, last: DateTime<Utc>) -> Condition {
-    Condition::all().add(Column::Timestamp.gte(first)).add(Column::Timestamp.lt(last))
-}
-
 /// The same, but no reason to use an index: SQLite would rather read all entries of a tenant than those of half an hour.
 fn unindexed(condition: Condition) -> Condition {
     if condition.is_empty() {
@@ -202,7 +238,8 @@ fn unindexed(condition: Condition) -> Condition {
     Condition::all().add(Expr::Case(Box::new(case)))
 }
 
-/// Entries that the roll-ups don't reach. The place is a number, not a sub-select: databases plan by it.
-fn beyond(place: Place, first: DateTime<Utc>, last: DateTime<Utc>) -> Condition {
-    during(first, last).add(Column::Seq.gt(place.through))
+/// Entries that the roll-ups don't reach. The place is a number, not a sub-select: databases plan by it. And not by their ids,
+/// which would lead them to read the whole period.
+fn beyond(place: &Place, first: DateTime<Utc>, last: DateTime<Utc>) -> Condition {
+    during(Some(first), Some(last)).add(Column::Seq.gt(place.through))
 }

@@ -1,5 +1,8 @@
 //! Numbers of which no entry has been seen: the transaction that took them isn't committed, or never will be.
 
+use sea_orm::Condition;
+use sea_orm::sea_query::{Expr, ExprTrait};
+
 /// A run of such numbers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Gap {
@@ -9,6 +12,15 @@ pub(crate) struct Gap {
     pub(crate) noticed: i64,
     /// The transactions that may still fill it, as the database names them; `None` if nobody has asked yet.
     pub(crate) writers: Option<String>,
+}
+
+/// Most gaps that are named in one statement.
+pub(crate) const NAMED: usize = 200;
+
+/// That a row's number is in one of these gaps, each from its first to its last number, of which there must be some. They are named:
+/// joined to a table of gaps, databases would rather read all rows.
+pub(crate) fn within(gaps: impl Iterator<Item = (i64, i64)>) -> Condition {
+    gaps.fold(Condition::any(), |any, (first, last)| any.add(Expr::col("seq").between(first, last)))
 }
 
 /// What is missing among these numbers, which are in order and greater than `through`.

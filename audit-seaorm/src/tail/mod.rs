@@ -7,10 +7,10 @@ pub(crate) mod gaps;
 pub(crate) mod writers;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Order, SelectStatement};
-use sea_orm::{Condition, ConnectionTrait, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 use serde::{Deserialize, Serialize};
 
-use gaps::{Gap, missing, without};
+use gaps::{Gap, NAMED, missing, within, without};
 use writers::Writers;
 
 /// How far a worker has come in one table.
@@ -19,9 +19,6 @@ pub(crate) struct Place {
     through: i64,
     gaps: Vec<Gap>,
 }
-
-/// Most gaps in one question.
-const ASKED: usize = 200;
 
 /// Where rows come from: a table, and what is asked of it.
 pub(crate) struct Source<'a> {
@@ -52,10 +49,8 @@ impl Place {
         if !self.gaps.is_empty() {
             // Before the gaps are looked at: see the contract of `Writers`.
             let writers = Writers::ask(db, source.table).await?;
-            for some in self.gaps.chunks(ASKED) {
-                let within = some.iter().fold(Condition::any(), |any, gap| {
-                    any.add(Expr::col("seq").between(gap.first, gap.last))
-                });
+            for some in self.gaps.chunks(NAMED) {
+                let within = within(some.iter().map(|gap| (gap.first, gap.last)));
                 let late = db
                     .query_all(source.select.clone().cond_where(within).order_by("seq", Order::Asc))
                     .await?;
