@@ -69,7 +69,10 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     let context = AuditContext::user(1).named("Ann").tenant("acme");
     let db = audit.connect(t.db.clone()).with_context(context);
 
-    println!("| {}: one connection, no transaction | audited / plain | trigger / plain | processor time of a row (program + server, µs) |", name_of(backend));
+    println!(
+        "| {}: one connection, no transaction | audited / plain | trigger / plain | processor time of a row (program + server, µs) |",
+        name_of(backend)
+    );
     println!("|---|---|---|---|");
     let singles = [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
     measure(&t, &db, &sides, &singles, 100, rounds).await;
@@ -148,8 +151,10 @@ async fn measure(
         } else {
             "-".to_owned()
         };
-        let used: Vec<String> =
-            sides.iter().map(|side| used[at][*side as usize].each(u32::try_from(count).unwrap_or(1))).collect();
+        let used: Vec<String> = sides
+            .iter()
+            .map(|side| used[at][*side as usize].each(u32::try_from(count).unwrap_or(1)))
+            .collect();
         println!(
             "| {name} | {}, {} -> {} | {compared} | {} |",
             audited[at].ratio(),

@@ -16,7 +16,8 @@ impl Processor {
         let mut used = Self { program: of_process("self"), server: Duration::ZERO };
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let Some(process) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
+            let Some(process) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            else {
                 continue;
             };
             if fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|comm| comm.trim() == server) {

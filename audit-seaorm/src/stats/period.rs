@@ -127,11 +127,13 @@ impl Period {
     /// Quarters before the first of these are the first day's. Only a day that isn't as long as the others is a stretch by itself.
     pub(super) fn stretches(&self) -> Vec<Stretch> {
         let borders: Vec<i64> = self.borders().map(quarter_of).collect();
+        let last = quarter_of(self.end);
+        let end = if start_of(last) == self.end { last } else { last.saturating_add(1) };
         let mut stretches: Vec<Stretch> = Vec::new();
         for (at, from) in borders.iter().copied().enumerate() {
-            // The last may be cut off by the period's end, but isn't longer than to there.
-            let to = borders.get(at + 1).copied().unwrap_or_else(|| quarter_of(self.end).saturating_add(1));
+            let to = borders.get(at + 1).copied().unwrap_or(end);
             let length = to.saturating_sub(from);
+            // The period's end may cut it off.
             let is_last = at + 1 == borders.len();
             match stretches.last_mut() {
                 Some(last) if last.day == length || (is_last && length < last.day) => last.to = to,
