@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::record::{
-    MAX_TEXT, clean, digest_field, digest_head, fit, fit_cow, hex_digest, list_json, new_id,
+    DIGESTED, Digester, MAX_TEXT, clean, fit, fit_cow, hex_digest, list_json, new_id, push_digest_field,
 };
 use crate::{
     Actor, AuditContext, Changes, Classification, Error, Resource, ResourcePolicy, Sanitizer, Severity,
@@ -283,26 +282,20 @@ impl Entry {
     /// It detects damage and careless edits. Whoever can write the table can also write a new hash; against that
     /// stands the signed log over all entries.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        self.each_field(|name, content| {
-            if let Some(content) = content {
-                hash.update(digest_head(name, content.len()));
-                hash.update(content);
-                hash.update("\n");
-            }
-        });
-        hash.finalize().into()
+        let mut digester = Digester::new();
+        self.each_field(|name, content| digester.field(name, content));
+        digester.finish()
     }
 
     /// What [`digest`](Self::digest) hashes of the fields before this one. What differs between the entries of one
     /// statement comes last, so a database that makes entries by itself is given this and adds the rest.
     pub fn digest_input(&self, before: &str) -> String {
-        let mut input = String::with_capacity(384);
+        let mut input = String::with_capacity(DIGESTED);
         let mut inside = true;
         self.each_field(|name, content| {
             inside &= before != name;
             if let Some(content) = content.filter(|_| inside) {
-                input.push_str(&digest_field(name, content));
+                push_digest_field(&mut input, name, content);
             }
         });
         input
@@ -312,7 +305,7 @@ impl Entry {
     ///
     /// Everything is text without NUL, because PostgreSQL puts this together as such.
     fn each_field(&self, mut visit: impl FnMut(&'static str, Option<&str>)) {
-        visit("timestamp", Some(&self.timestamp.timestamp_micros().to_string()));
+        visit("timestamp", Some(itoa::Buffer::new().format(self.timestamp.timestamp_micros())));
         visit("tenant", self.tenant.as_deref());
         visit("actor_type", Some(&self.actor.kind));
         visit("actor_id", self.actor.id.as_deref());

@@ -16,7 +16,6 @@ use std::fmt::Debug;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use event::{EventKind, SystemEvent};
@@ -26,7 +25,7 @@ pub use query::{Query, QueryEntry};
 pub use transition::{Transition, ViolationStatus};
 pub use violation::Violation;
 
-use crate::record::{MAX_TEXT, digest_field, fit, fit_cow, hex_digest, new_id};
+use crate::record::{Digester, MAX_TEXT, fit, fit_cow, hex_digest, new_id};
 use crate::{Actor, AuditContext, Sanitizer, Value};
 
 /// One sort of record, kept in one table.
@@ -163,14 +162,10 @@ impl<F: Family> Recorded<F> {
     /// The hash that detects a changed record, made as [`Entry::digest`](crate::Entry::digest) is: id and time first, then
     /// who, then what, then from where and why.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        let mut visit = |name: &'static str, content: Option<&str>| {
-            if let Some(content) = content {
-                hash.update(digest_field(name, content));
-            }
-        };
+        let mut digester = Digester::new();
+        let mut visit = |name: &'static str, content: Option<&str>| digester.field(name, content);
         visit("id", Some(self.id.hyphenated().encode_lower(&mut Uuid::encode_buffer())));
-        visit("timestamp", Some(&self.timestamp.timestamp_micros().to_string()));
+        visit("timestamp", Some(itoa::Buffer::new().format(self.timestamp.timestamp_micros())));
         visit("tenant", self.tenant.as_deref());
         visit("actor_type", Some(&self.actor.kind));
         visit("actor_id", self.actor.id.as_deref());
@@ -184,7 +179,7 @@ impl<F: Family> Recorded<F> {
         visit("reason", self.reason.as_deref());
         visit("metadata", self.metadata.as_deref());
         visit("transaction_id", self.transaction_id.as_deref());
-        hash.finalize().into()
+        digester.finish()
     }
 }
 

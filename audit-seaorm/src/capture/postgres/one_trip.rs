@@ -162,11 +162,11 @@ impl OneTrip {
         entry.transaction_id.get_or_insert_with(|| transaction.to_owned());
         entry.fit();
         let (id, timestamp) = (entry.id, entry.timestamp);
-        let heads = [entry.digest_input("id"), entry.digest_input("resource_id")];
+        // Several have ids that the database makes.
+        let head = entry.digest_input(if self.full.one { "resource_id" } else { "id" });
         let context = context_values(entry);
         let there = context.iter().enumerate().filter(|(_, value)| value.is_some());
         let texts = self.texts(piece, Present(there.fold(0, |bits, (at, _)| bits | 1 << at)));
-        let [head, head_of_one] = heads;
         let (high, low) = id.as_u64_pair();
         let mut added: Vec<Value> = Vec::with_capacity(added::CONTEXT + context.len());
         added.extend([
@@ -174,7 +174,7 @@ impl OneTrip {
             format!("{high:016x}").into(),
             low.cast_signed().into(),
             timestamp.into(),
-            if texts.one { head_of_one } else { head }.into(),
+            head.into(),
         ]);
         added.extend(context.into_iter().map(Value::from));
         Some(Ready { texts, added })

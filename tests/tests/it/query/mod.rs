@@ -2,6 +2,7 @@
 
 mod filter;
 mod page;
+mod plans;
 mod tenant;
 mod trail;
 

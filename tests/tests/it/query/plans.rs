@@ -1,0 +1,55 @@
+//! How the database finds the answers: regressions that only a large log shows.
+
+use audit_seaorm::stats::{Period, Rollups, StatisticsRequest};
+use audit_seaorm::{LogFilter, LogReader, PageRequest};
+use audit_tests::{TestDb, db_test};
+use chrono::{FixedOffset, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+
+use crate::query::{entry, write};
+
+/// Entries of the last thirty days, in their order.
+async fn fill(t: &TestDb, entries: u32) {
+    let begin = (Utc::now() - TimeDelta::days(30)).timestamp_millis();
+    let ms = format!("({begin} + n * {} / {entries})", 30_i64 * 86_400_000);
+    t.execute(&format!(
+        "INSERT INTO audit_log (id, timestamp, actor_type, action, resource_type, resource_id, status, severity, classification, is_sensitive) \
+         SELECT (lpad(to_hex({ms}), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid, to_timestamp({ms} / 1000.0), \
+           'system', 'update', 'Thing', (n % 500)::text, 'success', 'low', 'internal', false \
+         FROM generate_series(0::bigint, {entries} - 1) AS numbers(n)"
+    ))
+    .await
+    .unwrap();
+    t.execute("VACUUM ANALYZE audit_log").await.unwrap();
+}
+
+/// How often the log has been read as a whole in this transaction.
+async fn whole_reads<C: ConnectionTrait>(db: &C) -> i64 {
+    let sql = "SELECT pg_stat_get_xact_numscans('audit_log'::regclass) AS scans";
+    let row =
+        db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap().unwrap();
+    row.try_get("", "scans").unwrap()
+}
+
+db_test!(q1_an_old_period_is_found_without_reading_the_whole_log, on(postgres), async |t| {
+    fill(t, 30_000).await;
+    let open = t.db.begin().await.unwrap();
+    write(&open, &[entry("open")]).await;
+    write(&t.db, &[entry("after")]).await;
+    assert!(Rollups::new().run_once(&t.db).await.unwrap().gaps > 0);
+
+    let txn = t.db.begin().await.unwrap();
+    let end = Utc::now() - TimeDelta::days(20);
+    let filter = LogFilter::new().start_date(end - TimeDelta::days(1)).end_date(end);
+    // A statement that is prepared is planned without its values after some times.
+    for _ in 0..8 {
+        let page = LogReader::new().page(&txn, &filter, &PageRequest::new().without_count()).await.unwrap();
+        assert_eq!(page.rows.len(), 50);
+        let period = Period::last_days(30, &FixedOffset::east_opt(19_800).unwrap()).unwrap();
+        let done = LogReader::new().statistics(&txn, &StatisticsRequest::new(period)).await.unwrap();
+        assert!(done.statistics.total_events > 29_000);
+    }
+    assert_eq!(whole_reads(&txn).await, 0);
+    txn.rollback().await.unwrap();
+    open.rollback().await.unwrap();
+});
