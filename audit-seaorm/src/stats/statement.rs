@@ -5,7 +5,7 @@ use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Order, Query, Sel
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, QueryResult};
 
 use super::period::{Period, Stretch};
-use super::quarters::{Run, common_grain, cover, hour_from, hour_of, quarter_of, start_of};
+use super::quarters::{FINEST, GRAINS, Run, common_grain, cover, hour_from, hour_of, quarter_of, start_of};
 use super::tables::{AuditRollup as R, AuditRollupGap as G, AuditRollupPlace as P, Dimension};
 use crate::entity::audit_log::{Column, Entity};
 use crate::query::{during, in_period};
@@ -14,6 +14,9 @@ use crate::tail::gaps::{NAMED, within};
 /// What a row of the answer is: this, or the number of a [`Dimension`].
 pub(super) const ENTRIES: i64 = -1;
 pub(super) const PLACE: i64 = -2;
+
+/// Most hours that are named in a statement because days begin within them: some more than a year has.
+const DIVIDED: usize = 400;
 
 /// How far the roll-ups reach, as it was a moment ago.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,10 +118,9 @@ impl Question<'_> {
                 add(self.entries_among(in_period(Some(start), Some(end)), unindexed(self.bounds.clone())));
             }
         }
-        let borders =
-            self.period.borders().map(quarter_of).filter(move |border| (from..=to).contains(border));
-        let grain = common_grain([from, to].into_iter().chain(borders));
-        add(self.rolled_up(scope, &[Dimension::Whole], Run { grain, from, to }));
+        for part in self.whole(scope, from, to) {
+            add(part);
+        }
         for run in cover(from, to) {
             add(self.rolled_up(scope, &Dimension::PARTS, run));
         }
@@ -166,6 +168,30 @@ impl Question<'_> {
             .cond_where(bounds)
             .add_group_by(parts)
             .take()
+    }
+
+    /// Roll-ups of everything, by day, from the one hour up to the other.
+    fn whole(&self, scope: &str, from: i64, to: i64) -> Vec<SelectStatement> {
+        let whole = |grain| self.rolled_up(scope, &[Dimension::Whole], Run { grain, from, to });
+        let borders =
+            self.period.borders().map(quarter_of).filter(move |border| (from..=to).contains(border));
+        let grain = common_grain([from, to].into_iter().chain(borders.clone()));
+        let [hour, ..] = GRAINS;
+        let mut divided: Vec<i64> = borders
+            .filter(|border| border.rem_euclid(hour) != 0)
+            .map(|border| border.div_euclid(hour) * hour)
+            .collect();
+        divided.dedup();
+        if grain != FINEST || divided.len() > DIVIDED {
+            return vec![whole(grain)];
+        }
+        // Days begin within these hours, and only these are read by the quarter.
+        let quarters: Vec<i64> = divided.iter().flat_map(|start| *start..start + hour).collect();
+        let start = || Expr::col(R::Start);
+        vec![
+            whole(hour).and_where(start().is_not_in(divided)).take(),
+            whole(FINEST).and_where(start().is_in(quarters)).take(),
+        ]
     }
 
     /// Roll-ups of these dimensions and periods.
