@@ -21,6 +21,7 @@ use crate::db_error::query_error;
 use crate::entity::{StoredFamily, audit_violation};
 use crate::store::batches;
 use crate::tail::{self, Place};
+use crate::worker::{Stop, WorkerTask, to_the_end};
 
 const TABLE: &str = "audit_detector";
 
@@ -31,7 +32,7 @@ pub struct Detector {
     rules: Arc<[Rule]>,
     batch: u64,
     settle_after: Duration,
-    pub(super) every: Duration,
+    every: Duration,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -99,31 +100,67 @@ impl Detector {
         self
     }
 
-    /// Looks at all records that haven't been looked at yet.
+    /// Looks at all records that haven't been looked at yet. If its future is dropped, the batch that it is at is done to its end.
+    ///
+    /// `db` is a connection, of which each batch gets a clone; within a transaction, nothing could be seen of what others commit.
     ///
     /// # Errors
     /// [`Error::Query`] if the database doesn't take it. What was found until then stays found.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn run_once<C>(&self, db: &C) -> Result<Detected, Error>
     where
-        C: ConnectionTrait + TransactionTrait,
+        C: ConnectionTrait + TransactionTrait + Clone + Send + Sync + 'static,
     {
-        let mut memory = self.memory.lock().await;
+        self.run(&Arc::new(db.clone()), &Stop::default()).await
+    }
+
+    /// Runs in the background until it is stopped: at once, and then again and again. A run that fails is logged, and tried again
+    /// at the next turn. Findings are violations, and are logged as warnings. What is found is cleared by the sanitiser of the audit
+    /// that is in force here.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start<C>(self, db: C) -> WorkerTask
+    where
+        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+    {
+        let (every, db) = (self.every, Arc::new(db));
+        WorkerTask::start("detection", every, move |stop| {
+            let (detector, db) = (self.clone(), Arc::clone(&db));
+            async move {
+                for finding in detector.run(&db, &stop).await?.findings {
+                    tracing::warn!(rule = finding.rule, count = finding.count, "suspicious activity");
+                }
+                Ok(())
+            }
+        })
+    }
+
+    /// Batch after batch, until there are no more or somebody asks for an end.
+    async fn run<C>(&self, db: &Arc<C>, stop: &Stop) -> Result<Detected, Error>
+    where
+        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+    {
         let mut all = Detected::default();
         loop {
-            match self.run_batch(db, &mut memory).await {
-                Ok((done, more)) => {
-                    all.observations += done.observations;
-                    all.findings.extend(done.findings);
-                    all.waiting = done.waiting;
-                    if !more {
-                        return Ok(all);
-                    }
-                }
-                Err(error) => {
+            let (detector, db) = (self.clone(), Arc::clone(db));
+            let (done, more) = to_the_end(async move {
+                let mut memory = detector.memory.lock().await;
+                let done = detector.run_batch(&*db, &mut memory).await;
+                done.map_err(|error| {
                     // It went on in memory, and not in the database.
                     memory.states.clear();
-                    return Err(query_error(&error));
-                }
+                    query_error(&error)
+                })
+            })
+            .await?;
+            all.observations += done.observations;
+            all.findings.extend(done.findings);
+            all.waiting = done.waiting;
+            if !more || stop.is_asked() {
+                return Ok(all);
             }
         }
     }
@@ -142,7 +179,7 @@ impl Detector {
         if memory.run != run - 1 {
             memory.states.clear();
         }
-        // Until this run is committed: its future may be dropped, and then memory has gone on and the database hasn't.
+        // Until this run is committed: it may panic, or end with its runtime, and then memory has gone on and the database hasn't.
         memory.run = UNCERTAIN;
         let now = Utc::now().timestamp();
         let settle_after = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
