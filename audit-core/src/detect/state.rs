@@ -101,9 +101,9 @@ impl State {
                 self.pause(*pause, now)?;
                 (format!("took {} ms", seen.duration_us.unwrap_or(0) / 1000), 1)
             }
-            Check::Pattern { pause, .. } => {
+            Check::Pattern { of, pause, .. } => {
                 self.pause(*pause, now)?;
-                ("a request as attackers send them".to_owned(), 1)
+                (format!("{} as attackers send them", of.words()), 1)
             }
             Check::Unusual { factor, at_least, learn } => {
                 let (count, usual) = self.unusual(*factor, *at_least, *learn, seen.at)?;

@@ -240,6 +240,39 @@ fn q7_rules_are_values_that_can_be_configured() {
     "#;
     let rule: Rule = toml::from_str(text).unwrap();
     assert_eq!(rule, Rule { severity: Severity::Critical, ..burst(10, 3600) });
+    let people = text.replace("{ secs = 3600, nanos = 0 }", "\"1h\"");
+    assert_eq!(toml::from_str::<Rule>(&people).unwrap(), rule);
+    for rule in Rule::defaults() {
+        let written = serde_json::to_string(&rule).unwrap();
+        assert_eq!(serde_json::from_str::<Rule>(&written).unwrap(), rule, "{written}");
+    }
+}
+
+#[test]
+fn q7_patterns_are_looked_for_in_the_text_that_is_named() {
+    let mut seen = entry("ann", "update", 0);
+    seen.path = Some("/path-x".into());
+    seen.user_agent = Some("Agent-X".into());
+    seen.resource_type = Some("Type-X".into());
+    seen.resource_id = Some("Id-X".into());
+    seen.username = Some("Name-X".into());
+    seen.action = "act-x".into();
+    let texts = [
+        (Text::Path, "path-X"),
+        (Text::UserAgent, "agent-x"),
+        (Text::Action, "act-x"),
+        (Text::Resource, "type-x"),
+        (Text::ResourceId, "id-x"),
+        (Text::Username, "name-x"),
+    ];
+    for (of, _) in texts {
+        for (other, pattern) in texts {
+            let patterns = vec![pattern.into()];
+            let check = Check::Pattern { of, patterns, pause: Duration::from_secs(60) };
+            let findings = found(&Rule::new("odd", Severity::Low, check), [seen.clone()]);
+            assert_eq!(findings.len(), usize::from(of == other), "{of:?} {pattern}");
+        }
+    }
 }
 
 proptest! {

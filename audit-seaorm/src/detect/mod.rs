@@ -27,5 +27,7 @@ mod observe;
 mod states;
 mod worker;
 
-pub use audit_core::detect::{Attribute, Check, Finding, Kind, Observation, Rule, Source, State, Subject};
+pub use audit_core::detect::{
+    Attribute, Check, Finding, Kind, Observation, Rule, Source, State, Subject, Text,
+};
 pub use worker::{Detected, Detector};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_core::detect::{Finding, Observation, Rule, State};
-use audit_core::{Error, Family as _, Recorded, Violation};
+use audit_core::{Config, Error, Family as _, Recorded, Violation};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
@@ -59,6 +59,30 @@ pub struct Detected {
 }
 
 impl Detector {
+    /// A worker with the rules of the configuration, which are [`Rule::defaults`] where it says nothing else.
+    ///
+    /// ```
+    /// # use audit_seaorm::{Config, Error};
+    /// # use audit_seaorm::detect::Detector;
+    /// # let text = r#"
+    /// [audit.rules.mass_deletion]
+    /// severity = "critical"
+    /// check.burst = { of = { action = "delete" }, per = "actor", threshold = 10, window = "1h" }
+    ///
+    /// [audit.rules.other_tenant]
+    /// enabled = false
+    /// # "#;
+    /// let config = Config::from_toml(text)?; // or that of the audit, `audit.config()`
+    /// let detector = Detector::from_config(&config)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_config(config: &Config) -> Result<Self, Error> {
+        Self::new(config.rules.clone())
+    }
+
     /// A worker with these rules, which looks at up to 5,000 records of each table in a transaction, and in the background every
     /// ten seconds.
     ///

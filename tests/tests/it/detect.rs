@@ -329,3 +329,12 @@ fn q7_rules_of_one_name_are_refused() {
     rules.extend(deletions());
     assert!(Detector::new(rules).unwrap_err().to_string().contains("two rules are called `mass_deletion`"));
 }
+
+#[test]
+fn q7_the_rules_of_the_configuration_are_the_workers() {
+    let mut config = Config::default();
+    assert!(Detector::from_config(&config).is_ok());
+    config.rules.extend(deletions());
+    let error = Detector::from_config(&config).unwrap_err().to_string();
+    assert!(error.contains("two rules are called `mass_deletion`"), "{error}");
+}
