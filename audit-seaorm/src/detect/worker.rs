@@ -43,6 +43,9 @@ struct Memory {
     run: i64,
 }
 
+/// States that a batch forgets, at most, besides as many as it stores.
+const FORGOTTEN: u64 = 1_000;
+
 /// No run has this number, nor comes after it.
 const UNCERTAIN: i64 = i64::MIN;
 
@@ -223,14 +226,17 @@ impl Detector {
         memory.states.load(&txn, keys.collect()).await?;
         let mut findings = Vec::new();
         for seen in &seen {
-            for rule in self.rules.iter() {
+            for (number, rule) in self.rules.iter().enumerate() {
                 let Some(key) = State::key(rule, seen) else { continue };
-                if let Some(state) = memory.states.get(key) {
+                if let Some(state) = memory.states.get(key, number) {
                     findings.extend(state.observe(rule, seen));
                 }
             }
         }
-        memory.states.store(&txn).await?;
+        let stored = memory.states.store(&txn, &self.rules).await?;
+        // What is looked at next isn't older than the oldest of these, but for what comes late. More go than came.
+        let reached = seen.first().map_or(now, |oldest| Ord::min(now, oldest.at.timestamp()));
+        memory.states.forget(&txn, reached, FORGOTTEN + stored).await?;
         record(&txn, &mut findings).await?;
         let waiting = places.values().any(Place::has_gaps);
         put_place(&txn, &places).await?;

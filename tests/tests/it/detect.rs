@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use audit_seaorm::detect::{Check, Detected, Detector, Kind, Rule, Subject};
-use audit_seaorm::entity::audit_violation;
+use audit_seaorm::entity::{audit_login_attempt, audit_violation};
 use audit_seaorm::{
-    ApiAccess, Audit, AuditContext, Config, Entry, Export, LoginAttempt, Operation, Resource, Severity,
-    log_api_access, log_export, log_login, scope,
+    Actor, ApiAccess, Audit, AuditContext, Config, Entry, Export, LoginAttempt, Operation, Recorded,
+    Resource, Severity, log_api_access, log_export, log_login, scope,
 };
 use audit_tests::{TestDb, db_test};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -235,6 +235,52 @@ db_test!(q7_the_worker_in_the_background_ends_after_its_run, async |t| {
     let worker = Detector::new(deletions()).unwrap().every(Duration::from_secs(3600)).start(t.db.clone());
     worker.stop().await;
     assert_eq!(violations(t).await.len(), 1);
+});
+
+/// A failed login under a name, of that long ago.
+fn attempt(username: &str, ago: TimeDelta) -> Recorded<LoginAttempt> {
+    let mut record = Recorded::new(Utc::now() - ago, LoginAttempt::failed(username, "wrong password"));
+    (record.actor, record.ip_address) = (Actor::anonymous(), Some("203.0.113.9".to_owned()));
+    record.finish();
+    record
+}
+
+async fn attempts(t: &TestDb, all: impl IntoIterator<Item = Recorded<LoginAttempt>>) {
+    let rows: Vec<_> =
+        all.into_iter().map(|record| audit_login_attempt::ActiveModel::from(&record)).collect();
+    audit_login_attempt::Entity::insert_many(rows).exec_without_returning(&t.db).await.unwrap();
+}
+
+async fn states(t: &TestDb) -> i64 {
+    t.value("SELECT count(*) FROM audit_detector_state").await.unwrap()
+}
+
+// Who tries names that nobody has would fill the table.
+db_test!(q7_what_is_out_of_every_window_is_forgotten, async |t| {
+    let detector = detector();
+    attempts(t, (0..300).map(|n| attempt(&format!("invented {n}"), TimeDelta::hours(5)))).await;
+    attempts(t, (0..4).map(|_| attempt("ben", TimeDelta::minutes(1)))).await;
+    assert_eq!(detector.run_once(&t.db).await.unwrap().observations, 304);
+    // Another run, with nothing new in it; in another process.
+    Detector::new(Rule::defaults()).unwrap().run_once(&t.db).await.unwrap();
+    assert_eq!(states(t).await, 2, "ben's, and that of his address");
+    attempts(t, [attempt("ben", TimeDelta::zero())]).await;
+    assert_eq!(rules(&detector.run_once(&t.db).await.unwrap()), ["failed_logins_of_user"]);
+    // What is known of a user has no window.
+    delete(&t.db, "ann", 1).await;
+    let before = states(t).await;
+    for _ in 0..2 {
+        detector.run_once(&t.db).await.unwrap();
+    }
+    assert!(states(t).await > before);
+});
+
+db_test!(q7_what_is_remembered_is_something, on(sqlite), async |t| {
+    let change = || Operation::new("update", "User").id(3).changed_fields(["role"]);
+    scope(AuditContext::user("ann"), change().log(&t.db)).await.unwrap();
+    assert_eq!(rules(&detector().run_once(&t.db).await.unwrap()), ["privilege_change"]);
+    let of_rule = "SELECT count(*) FROM audit_detector_state WHERE rule = 'privilege_change'";
+    assert_eq!(t.value::<i64>(of_rule).await.unwrap(), 0, "it says each of them, and needs to remember none");
 });
 
 db_test!(q7_the_worker_clears_findings_as_the_audit_does_in_which_it_began, async |t| {
