@@ -1,6 +1,7 @@
 //! Settings: from code, a TOML file and the environment.
 
 mod read;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::compliance::SEVEN_YEARS;
+use crate::detect::Rule;
 use crate::{Classification, Frameworks, Sanitizer};
 use read::Raw;
 
@@ -92,8 +94,8 @@ pub struct ResourceConfig {
 ///
 /// Three sources stack, each over the one before: code, a TOML text, the environment. A list of a later source
 /// replaces that of an earlier one; [`frameworks`](Self::frameworks),
-/// [`classifications`](Self::classifications), [`resources`](Self::resources) and [`waivers`](Self::waivers) are merged
-/// entry by entry. After the last source, call
+/// [`classifications`](Self::classifications), [`resources`](Self::resources), [`waivers`](Self::waivers) and
+/// [`rules`](Self::rules) are merged entry by entry. After the last source, call
 /// [`validate`](Self::validate).
 ///
 /// In TOML the keys are the names of the fields, at the top or in a table `[audit]` (then whatever else is in the
@@ -144,6 +146,16 @@ pub struct ResourceConfig {
 ///
 /// [audit.frameworks.ISO_27001]                  # one of your own
 /// retention_days = 1825
+///
+/// [audit.rules.other_tenant]                    # what detection looks for; see `detect::Rule::defaults`
+/// enabled = false
+///
+/// [audit.rules.new_address]
+/// severity = "high"
+///
+/// [audit.rules.hasty_approvals]                 # one of your own: a `detect::Check`
+/// severity = "medium"
+/// check.burst = { of = { action = "approve" }, per = "actor", threshold = 20, window = "1min" }
 /// # "#;
 /// # let config = Config::from_toml(text)?;
 /// # config.validate()?;
@@ -152,7 +164,7 @@ pub struct ResourceConfig {
 /// # Ok::<(), audit_core::ConfigError>(())
 /// ```
 ///
-/// In the environment each key is written `AUDIT_` and the key in capitals; lists have commas between their items:
+/// In the environment each key but `rules` is written `AUDIT_` and the key in capitals; lists have commas between their items:
 ///
 /// ```text
 /// AUDIT_RETENTION_DAYS=3650
@@ -178,7 +190,7 @@ pub struct ResourceConfig {
 /// assert_eq!((config.retention_days, config.archive_days), (3650, 90));
 /// # Ok::<(), audit_core::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Config {
     /// Whether anything is recorded at all. Default: `true`.
@@ -229,6 +241,9 @@ pub struct Config {
     /// Classifications by field (`nickname`) or by resource and field (`BankAccount.balance`), over those that
     /// attributes or [`classify_field`](crate::classify_field) give; of the two, resource and field counts.
     pub classifications: BTreeMap<String, Classification>,
+    /// What detection looks for, by names of which none stands twice. Default: [`Rule::defaults`]. In TOML a table for each, by
+    /// name: it replaces what it says of a rule that is there, adds one that isn't, or takes it away with `enabled = false`.
+    pub rules: Vec<Rule>,
     /// How many changes may wait between the two halves of their hooks before the oldest is given up. Default:
     /// 65,536.
     pub pending_limit: usize,
@@ -272,6 +287,7 @@ impl Default for Config {
             waivers: BTreeMap::new(),
             frameworks: Frameworks::default(),
             classifications: BTreeMap::new(),
+            rules: Rule::defaults(),
             pending_limit: 65_536,
             queue_limit: 10_000,
             queue_wait_ms: 5_000,
@@ -284,7 +300,8 @@ impl Default for Config {
     }
 }
 
-/// Why settings can't be used. A message names the key and what is accepted, never the value that was given.
+/// Why settings can't be used. A message names the key and what is accepted, never the value that was given; but for rules, which
+/// hold no secrets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -329,6 +346,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
+    },
+    /// A rule of detection can't be read, or makes no sense.
+    #[error("audit configuration: `{key}`: {problem}")]
+    Rule {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A setting contradicts another, or makes no sense.
     #[error("audit configuration: `{key}` {problem}")]
@@ -378,8 +403,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Syntax`](ConfigError::Syntax), [`UnknownKey`](ConfigError::UnknownKey), [`Value`](ConfigError::Value) and
-    /// [`Place`](ConfigError::Place).
+    /// [`Syntax`](ConfigError::Syntax), [`UnknownKey`](ConfigError::UnknownKey), [`Value`](ConfigError::Value),
+    /// [`Rule`](ConfigError::Rule) and [`Place`](ConfigError::Place).
     pub fn apply_toml(&mut self, text: &str) -> Result<(), ConfigError> {
         let mut config = self.clone();
         for (key, value) in &read::table(text)? {
@@ -394,7 +419,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`UnknownKey`](ConfigError::UnknownKey) and [`Value`](ConfigError::Value).
+    /// [`UnknownKey`](ConfigError::UnknownKey), [`Value`](ConfigError::Value) and, for `AUDIT_RULES`, [`Place`](ConfigError::Place).
     pub fn apply_env(&mut self) -> Result<(), ConfigError> {
         self.apply_vars(std::env::vars_os())
     }
@@ -403,7 +428,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`UnknownKey`](ConfigError::UnknownKey) and [`Value`](ConfigError::Value).
+    /// [`UnknownKey`](ConfigError::UnknownKey), [`Value`](ConfigError::Value) and, for `AUDIT_RULES`, [`Place`](ConfigError::Place).
     pub fn apply_vars<K, V>(&mut self, vars: impl IntoIterator<Item = (K, V)>) -> Result<(), ConfigError>
     where
         K: Into<OsString>,
@@ -441,6 +466,7 @@ impl Config {
             "waivers" => self.waivers.extend(raw.waivers(written)?),
             "frameworks" => raw.frameworks(written, &mut self.frameworks)?,
             "classifications" => self.classifications.extend(raw.classifications(written)?),
+            "rules" => rules::apply(raw, written, &mut self.rules)?,
             "pending_limit" => self.pending_limit = raw.number(written)?,
             "queue_limit" => self.queue_limit = raw.number(written)?,
             "queue_wait_ms" => self.queue_wait_ms = raw.number(written)?,
@@ -459,7 +485,8 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] if a period is longer than 365,000 days or the retention is 0, also that of an enabled
-    /// framework; if `archive_days` exceeds `retention_days`; if a limit is 0; if a name is empty.
+    /// framework; if `archive_days` exceeds `retention_days`; if a limit is 0; if a name is empty. [`ConfigError::Rule`] if a rule
+    /// makes no sense, or two have one name.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |key: &str, problem| Err(ConfigError::Invalid { key: key.to_owned(), problem });
         check_days("retention_days", self.retention_days)?;
@@ -499,6 +526,13 @@ impl Config {
         }
         if let Some((name, _)) = self.waivers.iter().find(|(_, reason)| reason.trim().is_empty()) {
             return invalid(&format!("waivers.{name}"), "has no reason; say why it needn't be audited");
+        }
+        for (at, rule) in self.rules.iter().enumerate() {
+            let twice = self.rules.iter().take(at).any(|other| other.name == rule.name);
+            if let Some(problem) = rule.problem().or(twice.then_some("two rules have this name")) {
+                let key = format!("rules.{}", rule.name);
+                return Err(ConfigError::Rule { key, problem: problem.to_owned() });
+            }
         }
         for framework in self.frameworks.iter() {
             if framework.name.is_empty() {

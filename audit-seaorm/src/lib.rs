@@ -74,6 +74,7 @@ mod store;
 mod tail;
 mod task;
 pub mod testing;
+mod worker;
 mod writer;
 
 pub use audit::{Audit, AuditBuilder};
@@ -102,6 +103,7 @@ pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use stats::get_audit_summary;
 pub use store::is_audit_error;
 pub use task::AuditTask;
+pub use worker::WorkerTask;
 
 /// What the macros' code refers to. Not part of the public interface.
 #[doc(hidden)]

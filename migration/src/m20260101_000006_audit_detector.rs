@@ -46,15 +46,17 @@ impl MigrationTrait for Migration {
 
 async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let types = Types(manager.get_database_backend());
-    let place = [
+    let place = vec![
         ColumnDef::new("id").small_integer().not_null().primary_key().take(),
         types.required_text("place"),
         types.number("runs").not_null().take(),
     ];
-    let state = [
+    let state = vec![
         types.name("id", 64).not_null().primary_key().take(),
         types.required_name("rule", 100),
         types.required_text("state"),
+        // In seconds since 1970; NULL for ever.
+        types.number("needed_until"),
     ];
     for (name, columns) in [(PLACE, place), (STATE, state)] {
         let mut table = Table::create();
@@ -62,10 +64,17 @@ async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         for column in columns {
             table.col(column);
         }
-        if manager.get_database_backend() == DbBackend::MySql {
+        let mysql = manager.get_database_backend() == DbBackend::MySql;
+        if mysql {
             table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
+            if name == STATE {
+                table.index(&mut needless());
+            }
         }
         manager.create_table(table).await?;
+        if name == STATE && !mysql {
+            manager.create_index(needless()).await?;
+        }
     }
     let start = Query::insert()
         .into_table(PLACE)
@@ -73,6 +82,11 @@ async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .values_panic([1.into(), "{}".into(), 0.into()])
         .take();
     manager.execute(start).await
+}
+
+/// What can be forgotten.
+fn needless() -> IndexCreateStatement {
+    Index::create().name("idx_audit_detector_state_until").table(STATE).col("needed_until").take()
 }
 
 async fn drop(manager: &SchemaManager<'_>) -> Result<(), DbErr> {

@@ -15,7 +15,7 @@ pub(super) const PREFIX: &str = "AUDIT_";
 const FOREIGN: [&str; 2] = ["AUDIT_TEST_", "AUDIT_BENCH_"];
 
 /// The keys, for suggestions and to find misplaced ones.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "enabled",
     "log_reads",
     "log_failures",
@@ -35,6 +35,7 @@ const KEYS: [&str; 27] = [
     "waivers",
     "frameworks",
     "classifications",
+    "rules",
     "pending_limit",
     "queue_limit",
     "queue_wait_ms",
@@ -59,7 +60,7 @@ impl Raw<'_> {
         matches!(self, Self::Text(_))
     }
 
-    fn wrong<T>(self, key: &str, expected: &'static str) -> Result<T, ConfigError> {
+    pub(super) fn wrong<T>(self, key: &str, expected: &'static str) -> Result<T, ConfigError> {
         let found = match self {
             Self::Text("") => "empty",
             Self::Text(_) | Self::Toml(Value::String(_)) => "this text",

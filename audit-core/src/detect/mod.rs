@@ -8,12 +8,13 @@ mod rule;
 mod state;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-pub use rule::{Attribute, Check, Kind, Rule, Subject};
+pub use rule::{Attribute, Check, Kind, Rule, Subject, Text};
 pub use state::State;
 
 use crate::{Actor, Resource, Severity, Violation};

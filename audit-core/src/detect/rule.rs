@@ -71,13 +71,33 @@ pub enum Attribute {
     UserAgent,
     /// The address.
     Address,
-    /// The tenant in which they act.
+    /// The tenant in which they act. An actor is told from others by the id, and by the e-mail address, or else the name, where it is
+    /// recorded: users may be numbered anew in each tenant. Where they are, and neither is recorded, leave such a rule out.
     Tenant,
+}
+
+/// A text of an observation, in which a pattern may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Text {
+    /// The path of a request.
+    #[default]
+    Path,
+    /// The user agent.
+    UserAgent,
+    /// What was done.
+    Action,
+    /// The type of the resource.
+    Resource,
+    /// The id of the resource.
+    ResourceId,
+    /// The name given at a login.
+    Username,
 }
 
 /// What a rule looks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Check {
     /// At least so many within a time. One finding for an episode: it ends when there are fewer for as long as the window is.
@@ -89,6 +109,7 @@ pub enum Check {
         /// From how many on; at most 10,000.
         threshold: u32,
         /// Within how long.
+        #[serde(with = "super::time")]
         window: Duration,
     },
     /// Exports or reads of at least so many records within a time; one finding for an episode.
@@ -100,6 +121,7 @@ pub enum Check {
         /// From how many records on.
         threshold: u64,
         /// Within how long, counted in sixtieths of it.
+        #[serde(with = "super::time")]
         window: Duration,
     },
     /// Something of an actor that wasn't seen before, once enough of them is known.
@@ -130,15 +152,21 @@ pub enum Check {
     /// Requests or reads that take longer: one finding for a resource and time.
     Slow {
         /// From how long on.
+        #[serde(with = "super::time")]
         limit: Duration,
         /// How long nothing more is said of the same resource.
+        #[serde(with = "super::time")]
         pause: Duration,
     },
-    /// Requests whose path contains one of these, whatever the case: one finding for an address and time.
+    /// Texts that contain one of these, whatever the case: one finding for an address and time.
     Pattern {
-        /// Parts of paths.
+        /// What is searched; the path of a request, unless it is said.
+        #[serde(default)]
+        of: Text,
+        /// Parts of such texts.
         patterns: Vec<String>,
         /// How long nothing more is said of the same address.
+        #[serde(with = "super::time")]
         pause: Duration,
     },
     /// A day on which an actor does far more than on their own days before: more than the median and `factor` times the
@@ -239,6 +267,7 @@ impl Rule {
                 "suspicious_request",
                 Severity::Medium,
                 Check::Pattern {
+                    of: Text::Path,
                     patterns: texts(&[
                         "../",
                         "..%2f",
@@ -269,7 +298,15 @@ impl Rule {
     /// # Errors
     /// [`Error::Registration`] with the rule's name and what is wrong.
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = match &self.check {
+        match self.problem() {
+            Some(problem) => Err(Error::Registration(format!("the rule `{}`: {problem}", self.name))),
+            None => Ok(()),
+        }
+    }
+
+    /// What makes no sense in it.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let problem = match &self.check {
             _ if self.name.is_empty() || self.name.len() > 100 => "its name has 1 to 100 bytes",
             Check::Burst { threshold, .. } if !(1..=MOST).contains(threshold) => {
                 "its threshold is 1 to 10,000"
@@ -298,9 +335,9 @@ impl Rule {
             Check::Unusual { factor, .. } if !(factor.is_finite() && *factor > 0.0) => {
                 "its factor is above 0"
             }
-            _ => return Ok(()),
+            _ => return None,
         };
-        Err(Error::Registration(format!("the rule `{}`: {wrong}", self.name)))
+        Some(problem)
     }
 
     /// Whom or what of this observation the rule is about; `None` if it isn't about it at all.
@@ -331,9 +368,9 @@ impl Rule {
                 let limit = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);
                 seen.duration_us.filter(|took| *took >= limit).and_then(|_| of(Subject::Resource))
             }
-            Check::Pattern { patterns, .. } => {
-                let path = seen.path.as_ref()?.to_lowercase();
-                let matches = patterns.iter().any(|pattern| path.contains(&pattern.to_lowercase()));
+            Check::Pattern { of: searched, patterns, .. } => {
+                let text = searched.of(seen)?.to_lowercase();
+                let matches = patterns.iter().any(|pattern| text.contains(&pattern.to_lowercase()));
                 matches.then(|| of(Subject::Address).or_else(actor).unwrap_or("unknown"))
             }
         }
@@ -358,6 +395,30 @@ impl Kind {
             Self::Failed => seen.failed,
             Self::Export => seen.source == Source::Export && !seen.failed,
             Self::Read => seen.source == Source::Read,
+        }
+    }
+}
+
+impl Text {
+    fn of(self, seen: &Observation) -> Option<&str> {
+        match self {
+            Self::Path => seen.path.as_deref(),
+            Self::UserAgent => seen.user_agent.as_deref(),
+            Self::Action => Some(&seen.action),
+            Self::Resource => seen.resource_type.as_deref(),
+            Self::ResourceId => seen.resource_id.as_deref(),
+            Self::Username => seen.username.as_deref(),
+        }
+    }
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Path => "a request",
+            Self::UserAgent => "a program",
+            Self::Action => "an action",
+            Self::Resource => "a resource",
+            Self::ResourceId => "the id of a resource",
+            Self::Username => "the name at a login",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -51,8 +51,44 @@ impl State {
     /// Where the state for this rule and observation belongs; `None` if the rule isn't about it.
     pub fn key(rule: &Rule, seen: &Observation) -> Option<String> {
         let subject = rule.subject(seen)?;
-        let tenant = seen.tenant.as_deref().filter(|_| !rule.spans_tenants()).unwrap_or_default();
-        Some(format!("{}\0{tenant}\0{subject}", rule.name))
+        let (tenant, person) = if rule.spans_tenants() {
+            // Somebody else may have the same id in another tenant.
+            (None, seen.actor.email.as_deref().or(seen.actor.name.as_deref()))
+        } else {
+            (seen.tenant.as_deref(), None)
+        };
+        // As JSON: any character may be in a part, so none can stand between them.
+        serde_json::to_string(&(&rule.name, tenant, subject, person)).ok()
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// From when on it says nothing any more of what is observed, in microseconds since 1970: its window has passed, and once more its
+    /// length, for what comes late. `None` for what is learned of a user, which has no window.
+    pub fn needed_until(&self, rule: &Rule) -> Option<i64> {
+        let (last, grace) = match &rule.check {
+            Check::Burst { window, .. } => {
+                let last = self.recent.back().map_or(0, |(at, _)| at.saturating_add(micros(*window)));
+                (last, micros(*window))
+            }
+            Check::Volume { window, .. } => {
+                let newest = self.slices.iter().map(|(number, _)| *number).max().unwrap_or(0);
+                let last = newest.saturating_add(61).saturating_mul(slice(*window));
+                (last, micros(*window))
+            }
+            Check::Slow { pause, .. } | Check::Pattern { pause, .. } => (self.quiet_until, micros(*pause)),
+            // Two days are more than any time zone is away from UTC, and leave one.
+            Check::OutsideHours { .. } => {
+                let day = NaiveDate::from_num_days_from_ce_opt(self.told.saturating_add(2))?;
+                (day.and_time(NaiveTime::MIN).and_utc().timestamp_micros(), 0)
+            }
+            Check::Touches { .. } => (0, 0),
+            Check::FirstSeen { .. } | Check::Unusual { .. } => return None,
+        };
+        Some(last.max(self.quiet_until).saturating_add(grace))
     }
 
     /// Goes on by an observation that the rule is [about](Rule::subject).
@@ -101,9 +137,9 @@ impl State {
                 self.pause(*pause, now)?;
                 (format!("took {} ms", seen.duration_us.unwrap_or(0) / 1000), 1)
             }
-            Check::Pattern { pause, .. } => {
+            Check::Pattern { of, pause, .. } => {
                 self.pause(*pause, now)?;
-                ("a request as attackers send them".to_owned(), 1)
+                (format!("{} as attackers send them", of.words()), 1)
             }
             Check::Unusual { factor, at_least, learn } => {
                 let (count, usual) = self.unusual(*factor, *at_least, *learn, seen.at)?;
@@ -144,10 +180,9 @@ impl State {
         first.then_some(self.recent.len() as u64)
     }
 
-    fn volume(&mut self, threshold: u64, window: Duration, now: i64, records: u64) -> Option<u64> {
-        let window = micros(window);
-        let slice = (window / 60).max(1);
-        let number = now.div_euclid(slice);
+    fn volume(&mut self, threshold: u64, length: Duration, now: i64, records: u64) -> Option<u64> {
+        let window = micros(length);
+        let number = now.div_euclid(slice(length));
         match self.slices.iter_mut().rfind(|(known, _)| *known == number) {
             Some((_, count)) => *count = count.saturating_add(records),
             None => self.slices.push_back((number, records)),
@@ -238,6 +273,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A sixtieth of a window.
+fn slice(window: Duration) -> i64 {
+    (micros(window) / 60).max(1)
 }
 
 fn time(time: Duration) -> String {

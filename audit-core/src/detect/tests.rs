@@ -240,9 +240,121 @@ fn q7_rules_are_values_that_can_be_configured() {
     "#;
     let rule: Rule = toml::from_str(text).unwrap();
     assert_eq!(rule, Rule { severity: Severity::Critical, ..burst(10, 3600) });
+    let people = text.replace("{ secs = 3600, nanos = 0 }", "\"1h\"");
+    assert_eq!(toml::from_str::<Rule>(&people).unwrap(), rule);
+    for rule in Rule::defaults() {
+        let written = serde_json::to_string(&rule).unwrap();
+        assert_eq!(serde_json::from_str::<Rule>(&written).unwrap(), rule, "{written}");
+    }
+}
+
+#[test]
+fn q7_patterns_are_looked_for_in_the_text_that_is_named() {
+    let mut seen = entry("ann", "update", 0);
+    seen.path = Some("/path-x".into());
+    seen.user_agent = Some("Agent-X".into());
+    seen.resource_type = Some("Type-X".into());
+    seen.resource_id = Some("Id-X".into());
+    seen.username = Some("Name-X".into());
+    seen.action = "act-x".into();
+    let texts = [
+        (Text::Path, "path-X"),
+        (Text::UserAgent, "agent-x"),
+        (Text::Action, "act-x"),
+        (Text::Resource, "type-x"),
+        (Text::ResourceId, "id-x"),
+        (Text::Username, "name-x"),
+    ];
+    for (of, _) in texts {
+        for (other, pattern) in texts {
+            let patterns = vec![pattern.into()];
+            let check = Check::Pattern { of, patterns, pause: Duration::from_secs(60) };
+            let findings = found(&Rule::new("odd", Severity::Low, check), [seen.clone()]);
+            assert_eq!(findings.len(), usize::from(of == other), "{of:?} {pattern}");
+        }
+    }
+}
+
+#[test]
+fn q7_what_is_told_apart_has_keys_of_its_own() {
+    let rule = burst(3, 60);
+    let seen = |tenant: Option<&str>, user: &str| Observation {
+        tenant: tenant.map(Into::into),
+        ..entry(user, "delete", 0)
+    };
+    let all = [
+        seen(Some("a\0b"), "c"),
+        seen(Some("a"), "b\0c"),
+        seen(None, "c"),
+        seen(Some(""), "c"),
+        seen(Some("\0"), "c"),
+        seen(None, "\0c"),
+    ];
+    let keys: std::collections::HashSet<_> =
+        all.iter().map(|seen| State::key(&rule, seen).unwrap()).collect();
+    assert_eq!(keys.len(), all.len());
+    assert_eq!(State::key(&rule, &all[0]), State::key(&rule, &seen(Some("a\0b"), "c")));
+}
+
+#[test]
+fn q7_users_of_one_number_in_two_tenants_are_not_one_person() {
+    let rules = Rule::defaults();
+    let rule = rules.iter().find(|rule| rule.name == "other_tenant").unwrap();
+    let seen = |n: i64, tenant: &str, name: Option<&str>, email: Option<&str>| {
+        let mut seen = Observation { tenant: Some(tenant.into()), ..entry("7", "update", n) };
+        (seen.actor.name, seen.actor.email) = (name.map(Into::into), email.map(Into::into));
+        seen
+    };
+    let named = |n, tenant, name| seen(n, tenant, Some(name), None);
+    assert!(found(rule, [named(0, "acme", "Ann"), named(1, "globex", "Ben")]).is_empty());
+    assert_eq!(found(rule, [named(0, "acme", "Ann"), named(1, "globex", "Ann")]).len(), 1);
+    let mailed = |n, tenant, name, email| seen(n, tenant, Some(name), Some(email));
+    let same = [mailed(0, "acme", "Ann", "ann@x.org"), mailed(1, "globex", "Ann Other", "ann@x.org")];
+    assert_eq!(found(rule, same).len(), 1, "who is called otherwise now");
+    let two = [mailed(0, "acme", "Ann", "ann@x.org"), mailed(1, "globex", "Ann", "ann@y.org")];
+    assert!(found(rule, two).is_empty());
+    // Where nothing else is known, the id is all there is.
+    assert_eq!(found(rule, [seen(0, "acme", None, None), seen(1, "globex", None, None)]).len(), 1);
 }
 
 proptest! {
+    /// What a rule with a window finds doesn't change if it forgets what isn't needed any more, though some come as late as the
+    /// window is long.
+    #[test]
+    fn q7_what_is_not_needed_any_more_can_be_forgotten(
+        mut times in prop::collection::vec((0_i64..400_000, 0_i64..60), 0..60), which in 0_usize..5,
+    ) {
+        let window = Duration::from_secs(60);
+        let (of, per) = (Kind::Any, Subject::Actor);
+        let check = match which {
+            0 => Check::Burst { of, per, threshold: 2, window },
+            1 => Check::Volume { of, per, threshold: 2, window },
+            2 => Check::Slow { limit: Duration::ZERO, pause: window },
+            3 => Check::Pattern { of: Text::Action, patterns: vec!["d".into()], pause: window },
+            _ => Check::OutsideHours {
+                from: NaiveTime::from_hms_opt(8, 0, 0).unwrap(),
+                to: NaiveTime::from_hms_opt(18, 0, 0).unwrap(),
+                days: vec![Weekday::Mon],
+                offset_minutes: 14 * 60,
+            },
+        };
+        let spread = if which == 4 { 1 } else { 1000 };
+        times.sort_unstable();
+        let rule = Rule::new("rule", Severity::Low, check);
+        let (mut kept, mut forgetful) = (State::default(), State::default());
+        let mut newest = i64::MIN;
+        for (at, late) in times {
+            let mut seen = entry("ann", "delete", at / spread - late);
+            (seen.records, seen.duration_us) = (Some(1), Some(1));
+            newest = newest.max(seen.at.timestamp_micros());
+            if forgetful.needed_until(&rule).is_some_and(|until| until <= newest) {
+                forgetful = State::default();
+            }
+            let (one, other) = (kept.observe(&rule, &seen), forgetful.observe(&rule, &seen));
+            prop_assert_eq!(one.map(|finding| finding.name()), other.map(|finding| finding.name()));
+        }
+    }
+
     /// A burst is found exactly when a naive look over everything finds one.
     #[test]
     fn q7_bursts_are_those_that_a_naive_look_finds(

@@ -33,7 +33,6 @@
 //!   last attempt it is dead: [`dead_letters`] lists those, [`revive`] begins anew.
 //! - **In no order.** What is tried again comes later than what came after it.
 
-mod background;
 mod backoff;
 mod notifier;
 mod queue;
@@ -42,7 +41,6 @@ mod route;
 mod webhook;
 mod worker;
 
-pub use background::AlertTask;
 pub use backoff::Backoff;
 pub use notifier::{Alert, ChannelNotifier, Notifier, NotifyError, TracingNotifier};
 pub use queue::{dead_letters, revive};

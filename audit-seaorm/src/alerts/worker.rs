@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use sea_orm::ConnectionTrait;
 
-use super::background::Stop;
 use super::queue::{self, DEAD, DELIVERED, PENDING, Step};
-use super::{Alert, AlertTask, Backoff, NotifyError, Route};
+use super::{Alert, Backoff, NotifyError, Route};
 use crate::entity::audit_alert;
+use crate::worker::{Stop, WorkerTask, to_the_end};
 
 /// Alerts that are read at once.
 const BATCH: u64 = 100;
@@ -22,15 +22,15 @@ const PATIENCE: u32 = 3;
 
 /// Sends violations to their notifiers; see the [module](super). Cheap to clone.
 #[derive(Clone)]
-pub struct AlertWorker(pub(super) Arc<Inner>);
+pub struct AlertWorker(Arc<Inner>);
 
-pub(super) struct Inner {
+struct Inner {
     routes: Vec<Route>,
     clock: Arc<dyn Clock>,
     backoff: Backoff,
     timeout: Duration,
     lease: Duration,
-    pub(super) interval: Duration,
+    interval: Duration,
 }
 
 /// What a pass has done.
@@ -62,26 +62,40 @@ impl AlertWorker {
         AlertWorkerBuilder::default()
     }
 
-    /// Makes alerts of new violations, and sends what is due: one pass, the routes side by side.
+    /// Makes alerts of new violations, and sends what is due: one pass, the routes side by side. If its future is dropped, each
+    /// route's alert that is being sent is sent and marked; the others stay for the next pass.
     ///
-    /// `db` must not be a transaction: the leases that other workers must see, and what was delivered, commit at once.
+    /// `db` is a connection, of which the pass gets a clone. It must not be a transaction: the leases that other workers must see, and what was delivered, commit at once.
     ///
     /// # Errors
     /// [`Error::Store`] if the database fails. What was to be sent is still there for the next pass. That a notifier fails isn't an
     /// error: it is in the result, in the table and in the log.
-    pub async fn run_once<C: ConnectionTrait>(&self, db: &C) -> Result<Pass, Error> {
-        self.pass(db, &Stop::default()).await
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, and if a notifier does.
+    pub async fn run_once<C>(&self, db: &C) -> Result<Pass, Error>
+    where
+        C: ConnectionTrait + Clone + Send + Sync + 'static,
+    {
+        let (worker, db, stop) = (self.clone(), db.clone(), Stop::default());
+        let _end = stop.when_dropped();
+        to_the_end(async move { worker.pass(&db, &stop).await }).await
     }
 
-    /// Runs pass after pass in the background until the task is stopped or dropped.
+    /// Runs pass after pass in the background until the task is stopped or dropped. A pass in which a notifier panics is logged;
+    /// its alert is tried again when its lease ends. [Wake](WorkerTask::wake) it where a violation was recorded that can't wait.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start<C: ConnectionTrait + Send + Sync + 'static>(&self, db: C) -> AlertTask {
-        AlertTask::start(self.clone(), db)
+    pub fn start<C: ConnectionTrait + Send + Sync + 'static>(&self, db: C) -> WorkerTask {
+        let (worker, db) = (self.clone(), Arc::new(db));
+        WorkerTask::start("alerts", self.0.interval, move |stop| {
+            let (worker, db) = (worker.clone(), Arc::clone(&db));
+            async move { worker.pass(&*db, &stop).await.map(|_| ()) }
+        })
     }
 
-    pub(super) async fn pass<C: ConnectionTrait>(&self, db: &C, stop: &Stop) -> Result<Pass, Error> {
+    async fn pass<C: ConnectionTrait>(&self, db: &C, stop: &Stop) -> Result<Pass, Error> {
         let all = join_all(self.0.routes.iter().map(|route| self.0.serve(db, route, stop))).await;
         let mut whole = Pass::default();
         for pass in all {

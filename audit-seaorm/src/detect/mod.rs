@@ -25,9 +25,9 @@
 
 mod observe;
 mod states;
-mod task;
 mod worker;
 
-pub use audit_core::detect::{Attribute, Check, Finding, Kind, Observation, Rule, Source, State, Subject};
-pub use task::DetectorTask;
+pub use audit_core::detect::{
+    Attribute, Check, Finding, Kind, Observation, Rule, Source, State, Subject, Text,
+};
 pub use worker::{Detected, Detector};

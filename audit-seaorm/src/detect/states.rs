@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use audit_core::detect::State;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, Query};
+use audit_core::detect::{Rule, State};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, Order, Query};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sha2::{Digest, Sha256};
 
@@ -21,8 +21,8 @@ const ASKED: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct States {
     known: HashMap<String, Kept>,
-    /// Those that were used since they were last stored.
-    used: HashSet<String>,
+    /// Those that were used since they were last stored, with the number of their rule.
+    used: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -72,40 +72,79 @@ impl States {
         Ok(())
     }
 
-    /// The state of this key, to go on from.
-    pub(super) fn get(&mut self, key: String) -> Option<&mut State> {
+    /// The state of this key, of the rule with this number, to go on from.
+    pub(super) fn get(&mut self, key: String, rule: usize) -> Option<&mut State> {
         let kept = self.known.get_mut(&key)?;
-        self.used.insert(key);
+        self.used.insert(key, rule);
         Some(&mut kept.state)
     }
 
-    /// Stores those that have changed.
-    pub(super) async fn store<C: ConnectionTrait>(&mut self, db: &C) -> Result<(), DbErr> {
+    /// Stores those that have changed, and says how many.
+    pub(super) async fn store<C: ConnectionTrait>(&mut self, db: &C, rules: &[Rule]) -> Result<u64, DbErr> {
         let mut changed = Vec::new();
-        for key in self.used.drain() {
-            let Some(kept) = self.known.get_mut(&key) else { continue };
+        for (key, rule) in self.used.drain() {
+            let (Some(kept), Some(rule)) = (self.known.get_mut(&key), rules.get(rule)) else { continue };
+            if kept.stored.is_empty() && kept.state.is_empty() {
+                continue;
+            }
             let text = serde_json::to_string(&kept.state)
                 .map_err(|_| DbErr::Custom("a rule's state can't be written as JSON".into()))?;
             if text != kept.stored {
-                let rule = key.split('\0').next().unwrap_or_default().to_owned();
-                changed.push((kept.id.clone(), rule, text.clone()));
+                let until = kept.state.needed_until(rule).map(|micros| micros.div_euclid(1_000_000) + 1);
+                changed.push((kept.id.clone(), rule.name.as_str(), text.clone(), until));
                 kept.stored = text;
             }
         }
         // In one order, whoever writes.
         changed.sort_unstable();
         for batch in batches(&changed) {
-            let mut insert = Query::insert().into_table(TABLE).columns(["id", "rule", "state"]).take();
-            for (id, rule, state) in batch {
-                insert.values_panic([id.as_str().into(), rule.as_str().into(), state.as_str().into()]);
+            let columns = ["id", "rule", "state", "needed_until"];
+            let mut insert = Query::insert().into_table(TABLE).columns(columns).take();
+            for (id, rule, state, until) in batch {
+                insert.values_panic([
+                    id.as_str().into(),
+                    (*rule).into(),
+                    state.as_str().into(),
+                    (*until).into(),
+                ]);
             }
-            let new = match db.get_database_backend() {
-                DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col("state"))),
-                _ => Expr::col(("excluded", "state")),
+            let new = |column: &'static str| match db.get_database_backend() {
+                DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col(column))),
+                _ => Expr::col(("excluded", column)),
             };
-            insert.on_conflict(OnConflict::column("id").value("state", new).to_owned());
+            let mut conflict = OnConflict::column("id");
+            conflict.value("state", new("state")).value("needed_until", new("needed_until"));
+            insert.on_conflict(conflict);
             db.execute(&insert).await?;
         }
+        Ok(changed.len() as u64)
+    }
+
+    /// Forgets up to so many states that nothing that is still to be looked at needs: it is of this second, or of a later one.
+    pub(super) async fn forget<C: ConnectionTrait>(
+        &mut self,
+        db: &C,
+        reached: i64,
+        most: u64,
+    ) -> Result<(), DbErr> {
+        let needless = Query::select()
+            .column("id")
+            .from(TABLE)
+            .and_where(Expr::col("needed_until").lte(reached))
+            .order_by("needed_until", Order::Asc)
+            .limit(most)
+            .take();
+        let ids = db.query_all(&needless).await?;
+        let ids: Vec<String> = ids.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for ids in batches(&ids) {
+            let of_ids = Expr::col("id").is_in(ids.iter().map(String::as_str));
+            db.execute(&Query::delete().from_table(TABLE).and_where(of_ids).take()).await?;
+        }
+        let gone: HashSet<String> = ids.into_iter().collect();
+        self.known.retain(|_, kept| !gone.contains(&kept.id));
         Ok(())
     }
 }

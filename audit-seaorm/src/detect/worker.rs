@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_core::detect::{Finding, Observation, Rule, State};
-use audit_core::{Error, Family as _, Recorded, Violation};
+use audit_core::{Config, Error, Family as _, Recorded, Violation};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
@@ -21,6 +21,7 @@ use crate::db_error::query_error;
 use crate::entity::{StoredFamily, audit_violation};
 use crate::store::batches;
 use crate::tail::{self, Place};
+use crate::worker::{Stop, WorkerTask, to_the_end};
 
 const TABLE: &str = "audit_detector";
 
@@ -31,7 +32,7 @@ pub struct Detector {
     rules: Arc<[Rule]>,
     batch: u64,
     settle_after: Duration,
-    pub(super) every: Duration,
+    every: Duration,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -41,6 +42,9 @@ struct Memory {
     /// The run after which this was so. If there has been another since, somebody else went on.
     run: i64,
 }
+
+/// States that a batch forgets, at most, besides as many as it stores.
+const FORGOTTEN: u64 = 1_000;
 
 /// No run has this number, nor comes after it.
 const UNCERTAIN: i64 = i64::MIN;
@@ -58,6 +62,30 @@ pub struct Detected {
 }
 
 impl Detector {
+    /// A worker with the rules of the configuration, which are [`Rule::defaults`] where it says nothing else.
+    ///
+    /// ```
+    /// # use audit_seaorm::{Config, Error};
+    /// # use audit_seaorm::detect::Detector;
+    /// # let text = r#"
+    /// [audit.rules.mass_deletion]
+    /// severity = "critical"
+    /// check.burst = { of = { action = "delete" }, per = "actor", threshold = 10, window = "1h" }
+    ///
+    /// [audit.rules.other_tenant]
+    /// enabled = false
+    /// # "#;
+    /// let config = Config::from_toml(text)?; // or that of the audit, `audit.config()`
+    /// let detector = Detector::from_config(&config)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_config(config: &Config) -> Result<Self, Error> {
+        Self::new(config.rules.clone())
+    }
+
     /// A worker with these rules, which looks at up to 5,000 records of each table in a transaction, and in the background every
     /// ten seconds.
     ///
@@ -99,31 +127,67 @@ impl Detector {
         self
     }
 
-    /// Looks at all records that haven't been looked at yet.
+    /// Looks at all records that haven't been looked at yet. If its future is dropped, the batch that it is at is done to its end.
+    ///
+    /// `db` is a connection, of which each batch gets a clone; within a transaction, nothing could be seen of what others commit.
     ///
     /// # Errors
     /// [`Error::Query`] if the database doesn't take it. What was found until then stays found.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn run_once<C>(&self, db: &C) -> Result<Detected, Error>
     where
-        C: ConnectionTrait + TransactionTrait,
+        C: ConnectionTrait + TransactionTrait + Clone + Send + Sync + 'static,
     {
-        let mut memory = self.memory.lock().await;
+        self.run(&Arc::new(db.clone()), &Stop::default()).await
+    }
+
+    /// Runs in the background until it is stopped: at once, and then again and again. A run that fails is logged, and tried again
+    /// at the next turn. Findings are violations, and are logged as warnings. What is found is cleared by the sanitiser of the audit
+    /// that is in force here.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start<C>(self, db: C) -> WorkerTask
+    where
+        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+    {
+        let (every, db) = (self.every, Arc::new(db));
+        WorkerTask::start("detection", every, move |stop| {
+            let (detector, db) = (self.clone(), Arc::clone(&db));
+            async move {
+                for finding in detector.run(&db, &stop).await?.findings {
+                    tracing::warn!(rule = finding.rule, count = finding.count, "suspicious activity");
+                }
+                Ok(())
+            }
+        })
+    }
+
+    /// Batch after batch, until there are no more or somebody asks for an end.
+    async fn run<C>(&self, db: &Arc<C>, stop: &Stop) -> Result<Detected, Error>
+    where
+        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+    {
         let mut all = Detected::default();
         loop {
-            match self.run_batch(db, &mut memory).await {
-                Ok((done, more)) => {
-                    all.observations += done.observations;
-                    all.findings.extend(done.findings);
-                    all.waiting = done.waiting;
-                    if !more {
-                        return Ok(all);
-                    }
-                }
-                Err(error) => {
+            let (detector, db) = (self.clone(), Arc::clone(db));
+            let (done, more) = to_the_end(async move {
+                let mut memory = detector.memory.lock().await;
+                let done = detector.run_batch(&*db, &mut memory).await;
+                done.map_err(|error| {
                     // It went on in memory, and not in the database.
                     memory.states.clear();
-                    return Err(query_error(&error));
-                }
+                    query_error(&error)
+                })
+            })
+            .await?;
+            all.observations += done.observations;
+            all.findings.extend(done.findings);
+            all.waiting = done.waiting;
+            if !more || stop.is_asked() {
+                return Ok(all);
             }
         }
     }
@@ -142,7 +206,7 @@ impl Detector {
         if memory.run != run - 1 {
             memory.states.clear();
         }
-        // Until this run is committed: its future may be dropped, and then memory has gone on and the database hasn't.
+        // Until this run is committed: it may panic, or end with its runtime, and then memory has gone on and the database hasn't.
         memory.run = UNCERTAIN;
         let now = Utc::now().timestamp();
         let settle_after = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
@@ -162,14 +226,17 @@ impl Detector {
         memory.states.load(&txn, keys.collect()).await?;
         let mut findings = Vec::new();
         for seen in &seen {
-            for rule in self.rules.iter() {
+            for (number, rule) in self.rules.iter().enumerate() {
                 let Some(key) = State::key(rule, seen) else { continue };
-                if let Some(state) = memory.states.get(key) {
+                if let Some(state) = memory.states.get(key, number) {
                     findings.extend(state.observe(rule, seen));
                 }
             }
         }
-        memory.states.store(&txn).await?;
+        let stored = memory.states.store(&txn, &self.rules).await?;
+        // What is looked at next isn't older than the oldest of these, but for what comes late. More go than came.
+        let reached = seen.first().map_or(now, |oldest| Ord::min(now, oldest.at.timestamp()));
+        memory.states.forget(&txn, reached, FORGOTTEN + stored).await?;
         record(&txn, &mut findings).await?;
         let waiting = places.values().any(Place::has_gaps);
         put_place(&txn, &places).await?;

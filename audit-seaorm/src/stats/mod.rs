@@ -33,7 +33,6 @@ mod rollups;
 mod security;
 mod statement;
 mod tables;
-mod task;
 
 pub use ask::{StatisticsRequest, get_audit_summary};
 pub(crate) use bounds::bounds_of;
@@ -44,4 +43,3 @@ pub use report::{
 };
 pub use rollups::{RolledUp, Rollups};
 pub(crate) use security::security_condition;
-pub use task::RollupTask;

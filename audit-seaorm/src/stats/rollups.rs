@@ -1,6 +1,7 @@
 //! The worker's work: counting entries once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit_core::Error;
@@ -18,8 +19,9 @@ use super::tables::{
 use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity};
 use crate::store::batches;
-use crate::tail::gaps::{Gap, NAMED, missing, within, without};
-use crate::tail::writers::Writers;
+use crate::tail::gaps::Gap;
+use crate::tail::{Place, Source};
+use crate::worker::{Stop, WorkerTask, to_the_end};
 
 /// Counts entries, so that [statistics](crate::LogReader::statistics) needn't.
 ///
@@ -30,7 +32,7 @@ use crate::tail::writers::Writers;
 pub struct Rollups {
     batch: u64,
     settle_after: Duration,
-    pub(super) every: Duration,
+    every: Duration,
 }
 
 impl Default for Rollups {
@@ -77,23 +79,57 @@ impl Rollups {
         self
     }
 
-    /// Counts all entries that haven't been counted yet.
+    /// Counts all entries that haven't been counted yet. If its future is dropped, the batch that it is at is counted to its end.
     ///
-    /// `db` is a connection; within a transaction, nothing could be seen of what others commit.
+    /// `db` is a connection, of which each batch gets a clone; within a transaction, nothing could be seen of what others commit.
     ///
     /// # Errors
     /// [`Error::Query`] if the database doesn't take it. What was counted until then stays counted.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn run_once<C>(&self, db: &C) -> Result<RolledUp, Error>
     where
-        C: ConnectionTrait + TransactionTrait,
+        C: ConnectionTrait + TransactionTrait + Clone + Send + Sync + 'static,
+    {
+        self.run(&Arc::new(db.clone()), &Stop::default()).await
+    }
+
+    /// Runs in the background until it is stopped: at once, and then again and again. A run that fails is logged, and tried again
+    /// at the next turn.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start<C>(self, db: C) -> WorkerTask
+    where
+        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+    {
+        let (every, db) = (self.every, Arc::new(db));
+        WorkerTask::start("roll-ups", every, move |stop| {
+            let (rollups, db) = (self.clone(), Arc::clone(&db));
+            async move {
+                let done = rollups.run(&db, &stop).await?;
+                tracing::debug!(entries = done.entries, late = done.late, "entries counted");
+                Ok(())
+            }
+        })
+    }
+
+    /// Batch after batch, until there are no more or somebody asks for an end.
+    async fn run<C>(&self, db: &Arc<C>, stop: &Stop) -> Result<RolledUp, Error>
+    where
+        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
     {
         let mut all = RolledUp::default();
         loop {
-            let (done, more) = self.run_batch(db).await.map_err(|error| query_error(&error))?;
+            let (rollups, db) = (self.clone(), Arc::clone(db));
+            let (done, more) =
+                to_the_end(async move { rollups.run_batch(&*db).await.map_err(|error| query_error(&error)) })
+                    .await?;
             all.entries += done.entries;
             all.late += done.late;
             all.gaps = done.gaps;
-            if !more {
+            if !more || stop.is_asked() {
                 return Ok(all);
             }
         }
@@ -105,9 +141,10 @@ impl Rollups {
     /// As [`run_once`](Self::run_once).
     pub async fn rebuild<C>(&self, db: &C) -> Result<RolledUp, Error>
     where
-        C: ConnectionTrait + TransactionTrait,
+        C: ConnectionTrait + TransactionTrait + Clone + Send + Sync + 'static,
     {
-        forget(db).await.map_err(|error| query_error(&error))?;
+        let forgotten = db.clone();
+        to_the_end(async move { forget(&forgotten).await.map_err(|error| query_error(&error)) }).await?;
         self.run_once(db).await
     }
 
@@ -117,59 +154,18 @@ impl Rollups {
         C: ConnectionTrait + TransactionTrait,
     {
         let txn = begin(db).await?;
-        let mut place =
-            Query::select().column(P::Through).from(P::Table).and_where(Expr::col(P::Id).eq(1)).take();
-        let through: i64 = match txn.query_one(place.limit(1)).await? {
-            Some(row) => row.try_get_by_index(0)?,
-            None => return Err(DbErr::RecordNotFound("`audit_rollup_place` has no row".into())),
-        };
-        let gaps = read_gaps(&txn).await?;
-        // Before the gaps are looked at: see the contract.
-        let writers =
-            if gaps.is_empty() { Writers::Unknown } else { Writers::ask(&txn, "audit_log").await? };
-        let mut late = Vec::new();
-        for some in gaps.chunks(NAMED) {
-            let within = within(some.iter().map(|gap| (gap.first, gap.last)));
-            late.extend(self.read(&txn, entries().cond_where(within).take()).await?);
-            if late.len() as u64 >= self.batch {
-                break;
-            }
-        }
-        let new = self.read(&txn, beyond(through)).await?;
-
-        let full = |seen: &[Seen]| seen.len() as u64 >= self.batch;
-        let seqs = |seen: &[Seen]| seen.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+        let before = read_place(&txn).await?;
+        let mut place = before.clone();
         let now = Utc::now().timestamp();
-        let oldest = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
-        let filled = seqs(&late);
-        let mut open: Vec<Gap> = gaps.iter().flat_map(|gap| without(gap, &filled)).collect();
-        if !gaps.is_empty() && !full(&late) {
-            open = open.into_iter().filter_map(|gap| writers.settle(gap, now, oldest)).collect();
-        }
-        if txn.get_database_backend() != DbBackend::Sqlite {
-            open.extend(missing(through, &seqs(&new), now));
-        }
-
-        write_counts(&txn, late.iter().chain(&new)).await?;
-        write_gaps(&txn, &gaps, &open).await?;
-        if let Some(last) = new.last() {
-            let update = Query::update()
-                .table(P::Table)
-                .value(P::Through, last.seq)
-                .and_where(Expr::col(P::Id).eq(1))
-                .take();
-            txn.execute(&update).await?;
-        }
-        let more = full(&late) || full(&new);
+        let settle_after = i64::try_from(self.settle_after.as_secs()).unwrap_or(i64::MAX);
+        let source = Source { table: "audit_log", select: entries() };
+        let (rows, more) = place.take(&txn, &source, self.batch, now, settle_after).await?;
+        let seen: Vec<Seen> = rows.iter().map(Seen::of_row).collect::<Result<_, _>>()?;
+        write_counts(&txn, &seen).await?;
+        write_place(&txn, &before, &place).await?;
         txn.commit().await?;
-        let (late, new) = (late.len() as u64, new.len() as u64);
-        Ok((RolledUp { entries: late + new, late, gaps: open.len() as u64 }, more))
-    }
-
-    async fn read<C: ConnectionTrait>(&self, db: &C, select: SelectStatement) -> Result<Vec<Seen>, DbErr> {
-        let mut select = select;
-        let rows = db.query_all(select.limit(self.batch)).await?;
-        rows.iter().map(Seen::of_row).collect()
+        let late = seen.iter().filter(|entry| entry.seq <= before.through).count() as u64;
+        Ok((RolledUp { entries: seen.len() as u64, late, gaps: place.gaps.len() as u64 }, more))
     }
 }
 
@@ -233,25 +229,14 @@ fn entries() -> SelectStatement {
         Column::Severity,
         Column::Action,
     ];
-    Query::select()
-        .columns(columns.map(|column| (Entity, column)))
-        .from(Entity)
-        .order_by((Entity, Column::Seq), Order::Asc)
-        .take()
-}
-
-fn beyond(through: i64) -> SelectStatement {
-    entries().and_where(Expr::col((Entity, Column::Seq)).gt(through)).take()
+    Query::select().columns(columns.map(|column| (Entity, column))).from(Entity).take()
 }
 
 /// Scope, dimension, grain, start and value of a row.
 type Key = (String, Dimension, i64, i64, String);
 
 /// Adds the entries to the counts of every size of period they are in, of their tenant and of all.
-async fn write_counts<'a, C: ConnectionTrait>(
-    db: &C,
-    entries: impl Iterator<Item = &'a Seen>,
-) -> Result<(), DbErr> {
+async fn write_counts<C: ConnectionTrait>(db: &C, entries: &[Seen]) -> Result<(), DbErr> {
     let mut counts: BTreeMap<Key, (Counts, i64, i64)> = BTreeMap::new();
     for Seen { seq, timestamp, tenant, counted } in entries {
         let (quarter, one) = (quarter_of(*timestamp), counted.counts(1));
@@ -324,7 +309,13 @@ fn add_up(backend: DbBackend) -> OnConflict {
     conflict
 }
 
-async fn read_gaps<C: ConnectionTrait>(db: &C) -> Result<Vec<Gap>, DbErr> {
+/// How far the roll-ups reach. In tables of its own, not as JSON: questions read it, and join its gaps where they are many.
+async fn read_place<C: ConnectionTrait>(db: &C) -> Result<Place, DbErr> {
+    let select = Query::select().column(P::Through).from(P::Table).and_where(Expr::col(P::Id).eq(1)).take();
+    let Some(row) = db.query_one(&select).await? else {
+        return Err(DbErr::RecordNotFound("`audit_rollup_place` has no row".into()));
+    };
+    let through = row.try_get_by_index(0)?;
     let select = Query::select()
         .columns([G::FirstSeq, G::LastSeq, G::Noticed, G::Writers])
         .from(G::Table)
@@ -338,17 +329,18 @@ async fn read_gaps<C: ConnectionTrait>(db: &C) -> Result<Vec<Gap>, DbErr> {
             writers: row.try_get("", "writers")?,
         })
     };
-    db.query_all(&select).await?.iter().map(gap).collect()
+    let gaps = db.query_all(&select).await?.iter().map(gap).collect::<Result<_, DbErr>>()?;
+    Ok(Place { through, gaps })
 }
 
-/// Writes what has changed among the gaps.
-async fn write_gaps<C: ConnectionTrait>(db: &C, old: &[Gap], new: &[Gap]) -> Result<(), DbErr> {
-    let gone: Vec<i64> = old.iter().filter(|gap| !new.contains(gap)).map(|gap| gap.first).collect();
+/// Writes what has changed of the place.
+async fn write_place<C: ConnectionTrait>(db: &C, old: &Place, new: &Place) -> Result<(), DbErr> {
+    let gone: Vec<i64> = old.gaps.iter().filter(|gap| !new.gaps.contains(gap)).map(|gap| gap.first).collect();
     for firsts in batches(&gone) {
         let firsts = Expr::col(G::FirstSeq).is_in(firsts.iter().copied());
         db.execute(&Query::delete().from_table(G::Table).and_where(firsts).take()).await?;
     }
-    let added: Vec<&Gap> = new.iter().filter(|gap| !old.contains(gap)).collect();
+    let added: Vec<&Gap> = new.gaps.iter().filter(|gap| !old.gaps.contains(gap)).collect();
     for gaps in batches(&added) {
         let mut insert = Query::insert()
             .into_table(G::Table)
@@ -363,6 +355,14 @@ async fn write_gaps<C: ConnectionTrait>(db: &C, old: &[Gap], new: &[Gap]) -> Res
             ]);
         }
         db.execute(&insert).await?;
+    }
+    if new.through != old.through {
+        let update = Query::update()
+            .table(P::Table)
+            .value(P::Through, new.through)
+            .and_where(Expr::col(P::Id).eq(1))
+            .take();
+        db.execute(&update).await?;
     }
     Ok(())
 }

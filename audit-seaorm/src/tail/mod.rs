@@ -1,6 +1,6 @@
 //! Reading what is added to a table, each row once, though rows are committed in another order than that of their numbers.
 //!
-//! A worker keeps its [`Place`]: up to which number it has seen everything, but for gaps, whose transactions may not be committed
+//! A worker keeps its [`Place`], as JSON or in tables: up to which number it has seen everything, but for gaps, whose transactions may not be committed
 //! yet. Gaps are looked at again until nobody is left who could fill them.
 
 pub(crate) mod gaps;
@@ -16,8 +16,10 @@ use writers::Writers;
 /// How far a worker has come in one table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    through: i64,
-    gaps: Vec<Gap>,
+    /// Up to here all numbers have been seen, or are in a gap.
+    pub(crate) through: i64,
+    /// In order.
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// Where rows come from: a table, and what is asked of it.
@@ -29,7 +31,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl Place {
-    /// Takes rows that haven't been taken: those that came late, and so many new ones; whether there may be more.
+    /// Takes rows that haven't been taken: of those that came late and of new ones up to so many each; whether there may be more.
+    /// Those that came late are the ones with numbers up to the place that was.
     ///
     /// `now` in seconds since 1970. A gap is given up once it is `settle_after` seconds old where the database doesn't tell who still
     /// writes.
@@ -44,19 +47,33 @@ impl Place {
         now: i64,
         settle_after: i64,
     ) -> Result<(Vec<QueryResult>, bool), DbErr> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<QueryResult> = Vec::new();
         let mut gaps = Vec::new();
+        // Whether rows that came late are left for the next time.
+        let mut full = false;
         if !self.gaps.is_empty() {
             // Before the gaps are looked at: see the contract of `Writers`.
             let writers = Writers::ask(db, source.table).await?;
             for some in self.gaps.chunks(NAMED) {
-                let within = within(some.iter().map(|gap| (gap.first, gap.last)));
-                let late = db
-                    .query_all(source.select.clone().cond_where(within).order_by("seq", Order::Asc))
-                    .await?;
+                if full {
+                    gaps.extend_from_slice(some);
+                    continue;
+                }
+                let mut select = source.select.clone();
+                select.cond_where(within(some.iter().map(|gap| (gap.first, gap.last))));
+                let rest = limit.saturating_sub(rows.len() as u64);
+                let late = db.query_all(select.order_by("seq", Order::Asc).limit(rest)).await?;
+                full = late.len() as u64 >= rest;
                 let filled = seqs(&late)?;
                 let left = some.iter().flat_map(|gap| without(gap, &filled));
-                gaps.extend(left.filter_map(|gap| writers.settle(gap, now, settle_after)));
+                // What wasn't looked at to its end stays a gap.
+                gaps.extend(
+                    left.filter_map(
+                        |gap| {
+                            if full { Some(gap) } else { writers.settle(gap, now, settle_after) }
+                        },
+                    ),
+                );
                 rows.extend(late);
             }
         }
@@ -68,7 +85,7 @@ impl Place {
         if db.get_database_backend() != DbBackend::Sqlite {
             gaps.extend(missing(self.through, &numbers, now));
         }
-        let more = new.len() as u64 >= limit;
+        let more = full || new.len() as u64 >= limit;
         rows.extend(new);
         self.gaps = gaps;
         self.through = numbers.last().copied().unwrap_or(self.through);

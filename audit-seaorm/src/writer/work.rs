@@ -263,7 +263,7 @@ impl Shared {
             DbErr::Conn(sea_orm::RuntimeErr::Internal("the audit has no connection yet".into()))
         })?;
         let mut parts = vec![records];
-        let mut again = again;
+        let (mut again, mut last) = (again, None);
         while let Some(part) = parts.pop() {
             match deliver::deliver(&db, part, again).await {
                 Ok(written) => {
@@ -271,8 +271,15 @@ impl Shared {
                     self.queue().failing = None;
                 }
                 Err(error) if is_about_the_record(&error) => match part {
-                    // If it is there already, that is what the database doesn't like about it.
-                    [record] if again => self.reject(record, describe(&error)).await,
+                    // If it is there already, that is what the database doesn't like about it; also if somebody else has committed it,
+                    // or the violation of the same finding, since it was asked for.
+                    [record] if again && last == Some(record.id()) => {
+                        self.reject(record, describe(&error)).await
+                    }
+                    [record] => {
+                        (again, last) = (true, Some(record.id()));
+                        parts.push(part);
+                    }
                     _ => {
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.extend([second, first].into_iter().filter(|part| !part.is_empty()));

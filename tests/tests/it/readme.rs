@@ -1,10 +1,10 @@
 //! The examples of the README, as they stand there.
 
 use audit_seaorm::alerts::{AlertWorker, Route};
-use audit_seaorm::detect::{Detector, Rule};
+use audit_seaorm::detect::Detector;
 use audit_seaorm::stats::{Period, StatisticsRequest};
 use audit_seaorm::{
-    Audit, AuditConnection, AuditContext, AuditedEntity, EventKind, Export, LogFilter, LogReader,
+    Audit, AuditConnection, AuditContext, AuditedEntity, Config, EventKind, Export, LogFilter, LogReader,
     LoginAttempt, PageRequest, Restore, Severity, SystemEvent, Violation, ViolationStatus, get_audit_trail,
     scope,
 };
@@ -49,7 +49,7 @@ async fn tour(db: &AuditConnection, id: i64) -> Result<(), Box<dyn std::error::E
     plan.execute(db).await?;
     assert_eq!(account::Entity::find_by_id(id).one(db).await?.unwrap().owner, "Ada");
 
-    let detector = Detector::new(Rule::defaults())?.start(db.clone());
+    let detector = Detector::from_config(&Config::default())?.start(db.clone());
     let (sender, mut alerts) = tokio::sync::mpsc::channel(8);
     let route =
         Route::new("on-call", audit_seaorm::alerts::ChannelNotifier::new(sender)).at_least(Severity::High);

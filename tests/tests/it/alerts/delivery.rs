@@ -13,6 +13,9 @@ use futures_util::future::join_all;
 use sea_orm::{EntityTrait, TransactionTrait};
 use tokio::sync::{Notify, mpsc};
 
+use crate::connection::contention::dropped;
+use crate::connection::sessions::single;
+
 use super::{Scene, channel, received};
 
 const LEASE: Duration = Duration::from_secs(120);
@@ -98,6 +101,28 @@ db_test!(q7_an_alert_that_kills_its_workers_ends_as_dead, on(sqlite), async |t| 
     let alert = scene.alerts().await.remove(0);
     assert_eq!((alert.state.as_str(), alert.attempts), ("dead", 2));
     assert_eq!(alert.last_error.as_deref(), Some("its workers were stopped"));
+});
+
+db_test!(q7_a_pass_that_is_dropped_sends_nothing_twice_and_loses_nothing, async |t| {
+    let scene = Scene::new(t);
+    let (notifier, mut receiver) = channel();
+    // Its only connection is given on after all that was begun over it.
+    let db = single(t).await;
+    for polls in 1..30 {
+        let ids =
+            HashSet::from([scene.violation(Severity::High).await, scene.violation(Severity::High).await]);
+        let worker = scene.worker(notifier.clone());
+        _ = dropped(worker.run_once(&db), polls).await;
+        // Over the same connection, which is in order. What is being sent is sent; it needs no second attempt.
+        worker.run_once(&db).await.unwrap();
+        let sent = [receiver.recv().await.unwrap(), receiver.recv().await.unwrap()];
+        assert_eq!(HashSet::from(sent.map(|alert| alert.violation.id)), ids, "{polls}");
+        let sent = vec![("delivered".to_owned(), 1); 2 * polls];
+        while scene.states().await != sent {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(received(&mut receiver).is_empty());
 });
 
 /// Takes as long as it is kept.

@@ -2,14 +2,17 @@
 
 use audit_seaorm::entity::{audit_transition, audit_violation};
 use audit_seaorm::{
-    Error, Export, Resource, Severity, SystemEvent, Violation, ViolationStatus, log_export, log_system_event,
-    log_violation, resolve_system_event, resolve_violation, scope, set_status, status_of,
+    Audit, Config, Error, Export, Recorded, Resource, Severity, SystemEvent, Violation, ViolationStatus,
+    log_export, log_system_event, log_violation, resolve_system_event, resolve_violation, scope, set_status,
+    status_of,
 };
 use audit_tests::{TestDb, db_test};
 use futures_util::future::join_all;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
+
+use crate::connection::sessions::waiting;
 
 use super::{ann, audit_of, of_globex};
 
@@ -175,4 +178,33 @@ db_test!(r3_a_violation_that_would_be_lost_is_refused, async |t| {
     let error = log_violation(&transaction, Violation::new("x", "y")).await.unwrap_err();
     assert!(error.to_string().contains("AuditBuilder::store"), "{error}");
     transaction.commit().await.unwrap();
+});
+
+// On SQLite the second one begins to write when the first has ended, and finds what it wrote.
+db_test!(r3_a_finding_that_somebody_else_commits_meanwhile_is_no_reject, on(postgres, mysql), async |t| {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.spool_dir = Some(dir.path().to_owned());
+    let audit = Audit::builder().config(config).store(t.db.clone()).build().unwrap();
+    let found = || Violation::new("mass_deletion", "40 rows").finding("mass_deletion/7");
+    t.execute("ALTER TABLE audit_violation RENAME TO hidden").await.unwrap();
+    let transaction = t.db.begin().await.unwrap();
+    audit.within(log_violation(&transaction, found())).await.unwrap();
+    transaction.rollback().await.unwrap();
+    _ = audit.flush().await;
+    assert_eq!(audit.metrics().spooled, 1);
+    t.execute("ALTER TABLE hidden RENAME TO audit_violation").await.unwrap();
+
+    let other = t.db.begin().await.unwrap();
+    let mut record = Recorded::new(chrono::Utc::now(), found());
+    record.finish();
+    let row = audit_violation::ActiveModel::from(&record);
+    audit_violation::Entity::insert(row).exec_without_returning(&other).await.unwrap();
+    let (delivered, ()) = tokio::join!(audit.shutdown(), async {
+        waiting(t, 1).await;
+        other.commit().await.unwrap();
+    });
+    delivered.unwrap();
+    assert_eq!((audit.metrics().spooled, audit.metrics().rejected), (0, 0));
+    assert_eq!(audit_violation::Entity::find().count(&t.db).await.unwrap(), 1);
 });
