@@ -107,18 +107,29 @@ pub(crate) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
 
 /// Waits until so many sessions wait for locks of others; their ids.
 pub(crate) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
-    let sql = t.pick(
-        "",
-        "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        "SELECT CAST(p.id AS SIGNED) FROM information_schema.processlist p \
-         LEFT JOIN information_schema.innodb_trx x ON x.trx_mysql_thread_id = p.id \
-         WHERE p.db = database() AND (x.trx_state = 'LOCK WAIT' OR p.state LIKE 'Waiting for table%')",
-    );
+    const POSTGRES: &str = "SELECT pid::bigint FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     until(t, &format!("{count} sessions wait"), async || {
-        let found = t.column(sql).await.expect("the sessions");
+        let found = if t.backend == DbBackend::MySql {
+            let waiting = transactions(t, "trx_state = 'LOCK WAIT'").await;
+            let mut sessions = t.sessions().await.expect("the sessions");
+            sessions.retain(|(id, state)| state.starts_with("Waiting for table") || waiting.contains(id));
+            sessions.into_iter().map(|(id, _)| id).collect()
+        } else {
+            t.column(POSTGRES).await.expect("the sessions")
+        };
         (found.len() >= count).then_some(found)
     })
     .await
+}
+
+/// The sessions of InnoDB's transactions of which this is true.
+async fn transactions(t: &TestDb, condition: &str) -> Vec<i64> {
+    let sql = format!(
+        "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx WHERE {condition}"
+    );
+    // MySQL 9 can't show it while another session's statement has a character beyond the first plane in it.
+    until(t, "the transactions can be shown", async || t.column(&sql).await.ok()).await
 }
 
 /// Ends a session from another one, and waits for its end.
@@ -128,12 +139,13 @@ pub(crate) async fn kill(t: &TestDb, id: i64) {
         _ => format!("KILL {id}"),
     };
     t.execute(&sql).await.expect("a killed session");
-    let there = match t.backend {
-        DbBackend::Postgres => format!("SELECT pid::bigint FROM pg_stat_activity WHERE pid = {id}"),
-        _ => format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE id = {id}"),
-    };
+    let there = format!("SELECT pid::bigint FROM pg_stat_activity WHERE pid = {id}");
     until(t, "the session ends", async || {
-        t.column::<i64>(&there).await.expect("the sessions").is_empty().then_some(())
+        let ended = match t.backend {
+            DbBackend::Postgres => t.column::<i64>(&there).await.expect("the sessions").is_empty(),
+            _ => t.sessions().await.expect("the sessions").iter().all(|(other, _)| *other != id),
+        };
+        ended.then_some(())
     })
     .await;
 }
@@ -161,19 +173,16 @@ pub(super) async fn assert_no_transaction_is_open(t: &TestDb) {
             other.execute_unprepared("BEGIN IMMEDIATE; ROLLBACK").await.expect("the write lock");
         }
         backend => {
-            let sql = match backend {
-                DbBackend::Postgres => {
-                    "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
-                     AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
-                }
-                _ => {
-                    "SELECT CAST(p.id AS SIGNED) FROM information_schema.innodb_trx x \
-                     JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id \
-                     WHERE p.db = database() AND p.id <> connection_id()"
-                }
-            };
+            const POSTGRES: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
+                 AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
             until(t, "open transactions end", async || {
-                t.column::<i64>(sql).await.expect("transactions").is_empty().then_some(())
+                let open = if backend == DbBackend::Postgres {
+                    !t.column::<i64>(POSTGRES).await.expect("transactions").is_empty()
+                } else {
+                    let open = transactions(t, "trx_mysql_thread_id <> connection_id()").await;
+                    t.sessions().await.expect("the sessions").iter().any(|(id, _)| open.contains(id))
+                };
+                (!open).then_some(())
             })
             .await;
         }
