@@ -5,6 +5,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::collation::create_table;
 use crate::types::Types;
 
 #[derive(DeriveMigrationName)]
@@ -62,10 +63,7 @@ async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         for column in columns {
             table.col(column);
         }
-        if manager.get_database_backend() == DbBackend::MySql {
-            table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
-        }
-        manager.create_table(table).await?;
+        create_table(manager, table).await?;
     }
     let start = Query::insert()
         .into_table(PLACE)
