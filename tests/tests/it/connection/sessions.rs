@@ -111,7 +111,7 @@ pub(crate) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
          WHERE datname = current_database() AND wait_event_type = 'Lock'";
     until(t, &format!("{count} sessions wait"), async || {
         let found = if t.backend == DbBackend::MySql {
-            let waiting = transactions(t, "trx_state = 'LOCK WAIT'").await;
+            let waiting = transactions(t, Which::Waiting).await;
             let mut sessions = t.sessions().await.expect("the sessions");
             sessions.retain(|(id, state)| state.starts_with("Waiting for table") || waiting.contains(id));
             sessions.into_iter().map(|(id, _)| id).collect()
@@ -123,13 +123,34 @@ pub(crate) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
     .await
 }
 
-/// The sessions of InnoDB's transactions of which this is true.
-async fn transactions(t: &TestDb, condition: &str) -> Vec<i64> {
-    let sql = format!(
-        "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx WHERE {condition}"
-    );
-    // MySQL 9 can't show it while another session's statement has a character beyond the first plane in it.
-    until(t, "the transactions can be shown", async || t.column(&sql).await.ok()).await
+/// Which of InnoDB's transactions.
+enum Which {
+    Waiting,
+    Open,
+}
+
+/// The sessions of these transactions, except one's own.
+async fn transactions(t: &TestDb, which: Which) -> Vec<i64> {
+    // MySQL 9 can't show `innodb_trx` while a session runs a statement with binary values; MariaDB has nothing else.
+    let sql = match (t.is_mariadb().await, which) {
+        (true, Which::Waiting) => {
+            "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        }
+        (true, Which::Open) => {
+            "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx \
+             WHERE trx_mysql_thread_id <> connection_id()"
+        }
+        (false, Which::Waiting) => {
+            "SELECT CAST(t.processlist_id AS SIGNED) FROM performance_schema.data_lock_waits w \
+             JOIN performance_schema.threads t ON t.thread_id = w.requesting_thread_id"
+        }
+        (false, Which::Open) => {
+            "SELECT CAST(t.processlist_id AS SIGNED) FROM performance_schema.events_transactions_current e \
+             JOIN performance_schema.threads t ON t.thread_id = e.thread_id \
+             WHERE e.state = 'ACTIVE' AND t.processlist_id <> connection_id()"
+        }
+    };
+    t.column(sql).await.expect("the transactions")
 }
 
 /// Ends a session from another one, and waits for its end.
@@ -179,7 +200,7 @@ pub(super) async fn assert_no_transaction_is_open(t: &TestDb) {
                 let open = if backend == DbBackend::Postgres {
                     !t.column::<i64>(POSTGRES).await.expect("transactions").is_empty()
                 } else {
-                    let open = transactions(t, "trx_mysql_thread_id <> connection_id()").await;
+                    let open = transactions(t, Which::Open).await;
                     t.sessions().await.expect("the sessions").iter().any(|(id, _)| open.contains(id))
                 };
                 (!open).then_some(())
