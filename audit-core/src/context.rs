@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::Error;
 
@@ -61,7 +62,7 @@ impl Actor {
 pub struct AuditContext {
     /// Who acts.
     pub actor: Actor,
-    /// Tenant that the operation belongs to.
+    /// Tenant that the operation belongs to; records have its [stored name](stored_tenant).
     pub tenant: Option<String>,
     /// Address that the request came from.
     pub ip_address: Option<IpAddr>,
@@ -139,7 +140,7 @@ impl AuditContext {
         self
     }
 
-    /// Sets the tenant.
+    /// Sets the tenant. Of a name of more than 255 characters records have the digest; see [`stored_tenant`].
     #[must_use]
     pub fn tenant(mut self, tenant: impl ToString) -> Self {
         self.tenant = Some(tenant.to_string());
@@ -236,6 +237,41 @@ impl Default for AuditContext {
         Self::system()
     }
 }
+
+/// A tenant's name as records have it: itself, if it has at most 255 characters and no NUL, which PostgreSQL has no text for.
+/// Of others it is the digest, so that no two tenants are one, behind the first 100 characters.
+///
+/// The stored name stands for itself: what this returns it leaves as it is.
+///
+/// ```
+/// use audit_core::stored_tenant;
+/// assert_eq!(stored_tenant("acme"), "acme");
+/// assert!(stored_tenant(&"x".repeat(300)).starts_with("xxxxxxxxxx"));
+/// assert_ne!(stored_tenant(&"x".repeat(300)), stored_tenant(&"x".repeat(301)));
+/// ```
+pub fn stored_tenant(name: &str) -> Cow<'_, str> {
+    if !name.contains('\0') && name.chars().nth(MAX_TENANT).is_none() {
+        return Cow::Borrowed(name);
+    }
+    let digest = crate::policy::hex(&Sha256::digest(name));
+    let beginning: String =
+        name.chars().take(BEGINNING).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
+    Cow::Owned(format!("{beginning}\u{2026}sha256:{digest}"))
+}
+
+/// Makes a tenant's name that of records.
+pub(crate) fn fit_tenant(name: &mut Option<String>) {
+    if let Some(name) = name
+        && let Cow::Owned(stored) = stored_tenant(name)
+    {
+        *name = stored;
+    }
+}
+
+/// Longest name of a tenant that is stored as it is, in characters.
+const MAX_TENANT: usize = 255;
+/// So much of a longer one is kept before its digest, for people.
+const BEGINNING: usize = 100;
 
 /// The members of a value of your own, for metadata.
 ///

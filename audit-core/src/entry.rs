@@ -236,11 +236,11 @@ impl Entry {
 
     /// Cuts texts to fit, as [`finish`](Self::finish) does, and leaves the hash to a database that takes it itself.
     pub fn fit(&mut self) {
+        crate::context::fit_tenant(&mut self.tenant);
         fit_cow(&mut self.action, 64);
         fit_cow(&mut self.actor.kind, 32);
         fit_cow(&mut self.resource.kind, 255);
         for (text, limit) in [
-            (&mut self.tenant, 255),
             (&mut self.actor.id, 255),
             (&mut self.actor.name, 255),
             (&mut self.actor.email, 320),

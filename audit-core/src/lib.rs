@@ -35,7 +35,7 @@ pub use compliance::{Framework, Frameworks};
 #[doc(hidden)]
 pub use config::closest_name;
 pub use config::{Config, ConfigError, FailurePolicy, ResourceConfig, SpoolSync, Unplannable};
-pub use context::{Actor, AuditContext, metadata_of};
+pub use context::{Actor, AuditContext, metadata_of, stored_tenant};
 pub use entry::{Entry, action, module};
 pub use error::Error;
 pub use family::{

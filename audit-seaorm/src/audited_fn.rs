@@ -8,6 +8,7 @@ use audit_core::{Entry, Error};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
 
 use crate::Audit;
+use crate::capture::bound::within;
 pub use crate::log::Operation;
 use crate::store::{is_transaction, to_db_err};
 
@@ -20,6 +21,18 @@ use crate::store::{is_transaction, to_db_err};
 /// # Errors
 /// As [`Operation::log`]; [`Error::Store`] if there is no connection to write over.
 pub async fn record<C: ConnectionTrait>(
+    operation: Operation,
+    db: Option<&C>,
+    error: Option<String>,
+) -> Result<(), Error> {
+    let work = record_in_force(operation, db, error);
+    match db {
+        Some(db) => within(db, work).await,
+        None => work.await,
+    }
+}
+
+async fn record_in_force<C: ConnectionTrait>(
     operation: Operation,
     db: Option<&C>,
     error: Option<String>,

@@ -22,11 +22,13 @@ pub(crate) struct Scope {
     pub(crate) audit: Option<Audit>,
     pub(crate) context: Option<Arc<AuditContext>>,
     pub(crate) suspended: bool,
+    /// Whether the context counts also over connections that are bound to another.
+    settled: bool,
 }
 
 impl Scope {
     fn empty() -> Self {
-        Self { id: 0, audit: None, context: None, suspended: false }
+        Self { id: 0, audit: None, context: None, suspended: false, settled: false }
     }
 
     pub(crate) fn current() -> Option<Self> {
@@ -41,6 +43,17 @@ impl Scope {
     /// Whether capture rests in this task.
     pub(crate) fn is_suspended() -> bool {
         SCOPE.try_with(|scope| scope.suspended).unwrap_or(false)
+    }
+
+    /// Whether a function of ours has found out which context counts.
+    pub(crate) fn is_settled() -> bool {
+        SCOPE.try_with(|scope| scope.settled).unwrap_or(false)
+    }
+
+    /// Runs `future`, a function of ours, in the context that counts for it, whatever its connection is bound to.
+    pub(crate) fn settled<F: Future>(context: AuditContext, future: F) -> impl Future<Output = F::Output> {
+        let change = |scope: &mut Self| (scope.context, scope.settled) = (Some(Arc::new(context)), true);
+        Self::enter(change, future)
     }
 
     pub(crate) fn audit() -> Option<Audit> {

@@ -7,6 +7,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::collation::create_table;
 use crate::types::Types;
 
 /// A table of records.
@@ -63,7 +64,7 @@ impl AppendOnly {
         if manager.has_table(&guard).await? {
             return Err(DbErr::Migration(format!("the table `{guard}` exists already")));
         }
-        manager.create_table(self.table(DbBackend::MySql)).await?;
+        create_table(manager, self.table(DbBackend::MySql)).await?;
         let Err(error) = self.secure(manager).await else { return Ok(()) };
         match self.drop(manager).await {
             Ok(()) => Err(error),
@@ -74,7 +75,7 @@ impl AppendOnly {
     }
 
     async fn create(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-        manager.create_table(self.table(manager.get_database_backend())).await?;
+        create_table(manager, self.table(manager.get_database_backend())).await?;
         self.secure(manager).await
     }
 
@@ -88,16 +89,9 @@ impl AppendOnly {
         for column in (self.columns)(types) {
             table.col(column);
         }
-        match backend {
-            // Binary collation: "Ann" and "ann" are different actors, and "é" is not "e".
-            DbBackend::MySql => {
-                table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
-            }
-            // The guard against INSERT OR REPLACE can't tell an explicit seq of -1 from none (see there).
-            DbBackend::Sqlite => {
-                table.check(Check::named(format!("{}_seq", self.name), Expr::cust("seq > 0")));
-            }
-            _ => {}
+        // The guard against INSERT OR REPLACE can't tell an explicit seq of -1 from none (see there).
+        if backend == DbBackend::Sqlite {
+            table.check(Check::named(format!("{}_seq", self.name), Expr::cust("seq > 0")));
         }
         table
     }

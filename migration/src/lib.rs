@@ -66,6 +66,7 @@
 //! `sqlite`, `postgres` and `mysql` forward to SeaORM's drivers, `cli` builds the binary. None is on by default.
 
 mod append_only;
+mod collation;
 mod m20260101_000001_audit_log;
 mod m20260101_000002_audit_query;
 mod m20260101_000003_audit_records;

@@ -6,6 +6,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::collation::create_table;
 use crate::types::Types;
 
 #[derive(DeriveMigrationName)]
@@ -85,8 +86,8 @@ fn table_name(table: impl Iden) -> String {
 
 async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let backend = manager.get_database_backend();
-    for table in [counts(backend), place(backend), gaps(backend)] {
-        manager.create_table(table).await?;
+    for table in [counts(backend), place(), gaps(backend)] {
+        create_table(manager, table).await?;
     }
     let start = Query::insert()
         .into_table(AuditRollupPlace::Table)
@@ -106,7 +107,7 @@ async fn drop(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 fn counts(backend: DbBackend) -> TableCreateStatement {
     use AuditRollup as R;
     let types = Types(backend);
-    let table = Table::create()
+    Table::create()
         .table(R::Table)
         // A tenant with `=` before it, or nothing for all.
         .col(types.name(R::Scope, 256).not_null())
@@ -125,38 +126,28 @@ fn counts(backend: DbBackend) -> TableCreateStatement {
         .primary_key(
             Index::create().col(R::Scope).col(R::Dimension).col(R::Grain).col(R::Start).col(R::Value),
         )
-        .take();
-    finished(backend, table)
+        .take()
 }
 
 /// One row: up to which entry all are counted, and how often that was moved.
-fn place(backend: DbBackend) -> TableCreateStatement {
+fn place() -> TableCreateStatement {
     use AuditRollupPlace as P;
-    let table = Table::create()
+    Table::create()
         .table(P::Table)
         .col(ColumnDef::new(P::Id).small_integer().not_null().primary_key())
         .col(ColumnDef::new(P::Through).big_integer().not_null())
         .col(ColumnDef::new(P::Runs).big_integer().not_null())
-        .take();
-    finished(backend, table)
+        .take()
 }
 
 /// Numbers below that place of which no entry has been seen yet.
 fn gaps(backend: DbBackend) -> TableCreateStatement {
     use AuditRollupGap as G;
-    let table = Table::create()
+    Table::create()
         .table(G::Table)
         .col(ColumnDef::new(G::FirstSeq).big_integer().not_null().primary_key())
         .col(ColumnDef::new(G::LastSeq).big_integer().not_null())
         .col(ColumnDef::new(G::Noticed).big_integer().not_null())
         .col(Types(backend).text(G::Writers))
-        .take();
-    finished(backend, table)
-}
-
-fn finished(backend: DbBackend, mut table: TableCreateStatement) -> TableCreateStatement {
-    if backend == DbBackend::MySql {
-        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
-    }
-    table
+        .take()
 }

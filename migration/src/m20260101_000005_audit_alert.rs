@@ -4,6 +4,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::collation::create_table;
 use crate::types::Types;
 
 #[derive(DeriveMigrationName)]
@@ -21,7 +22,7 @@ impl MigrationTrait for Migration {
             return transaction.commit().await;
         }
         // SeaORM already runs a migration on PostgreSQL in a transaction.
-        manager.create_table(notifiers(manager.get_database_backend())).await?;
+        create_table(manager, notifiers(manager.get_database_backend())).await?;
         let Err(error) = create_alerts(manager).await else { return Ok(()) };
         if manager.get_database_backend() == DbBackend::MySql {
             // MySQL commits each by itself: what is there already would be in the way of the next attempt.
@@ -37,7 +38,7 @@ impl MigrationTrait for Migration {
 }
 
 async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-    manager.create_table(notifiers(manager.get_database_backend())).await?;
+    create_table(manager, notifiers(manager.get_database_backend())).await?;
     create_alerts(manager).await
 }
 
@@ -47,9 +48,9 @@ async fn create_alerts(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let (one, due) = (one_for_each(), due(backend));
     let mut table = alerts(backend);
     if backend == DbBackend::MySql {
-        return manager.create_table(table.index(&mut one.clone()).index(&mut due.clone()).take()).await;
+        return create_table(manager, table.index(&mut one.clone()).index(&mut due.clone()).take()).await;
     }
-    manager.create_table(table).await?;
+    create_table(manager, table).await?;
     manager.create_index(one).await?;
     manager.create_index(due).await
 }
@@ -57,14 +58,18 @@ async fn create_alerts(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 /// One row for each notifier that there ever was.
 fn notifiers(backend: DbBackend) -> TableCreateStatement {
     let types = Types(backend);
-    let mut table = table(NOTIFIER, backend);
-    table.col(types.required_name("name", 100).primary_key()).col(types.moment("since").not_null()).take()
+    Table::create()
+        .table(NOTIFIER)
+        .col(types.required_name("name", 100).primary_key())
+        .col(types.moment("since").not_null())
+        .take()
 }
 
 /// One row for each violation and notifier.
 fn alerts(backend: DbBackend) -> TableCreateStatement {
     let types = Types(backend);
-    table(ALERT, backend)
+    Table::create()
+        .table(ALERT)
         .col(types.uuid("id").not_null().primary_key())
         .col(types.uuid("violation_id").not_null())
         .col(types.required_name("notifier", 100))
@@ -76,15 +81,6 @@ fn alerts(backend: DbBackend) -> TableCreateStatement {
         .col(types.moment("created_at").not_null())
         .col(types.moment("changed_at").not_null())
         .take()
-}
-
-fn table(name: &'static str, backend: DbBackend) -> TableCreateStatement {
-    let mut table = Table::create();
-    table.table(name);
-    if backend == DbBackend::MySql {
-        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
-    }
-    table
 }
 
 /// No violation has two alerts for one notifier, however many workers look for those that have none.

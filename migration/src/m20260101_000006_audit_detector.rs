@@ -5,6 +5,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::collation::create_table;
 use crate::types::Types;
 
 #[derive(DeriveMigrationName)]
@@ -65,13 +66,10 @@ async fn create(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
             table.col(column);
         }
         let mysql = manager.get_database_backend() == DbBackend::MySql;
-        if mysql {
-            table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
-            if name == STATE {
-                table.index(&mut needless());
-            }
+        if mysql && name == STATE {
+            table.index(&mut needless());
         }
-        manager.create_table(table).await?;
+        create_table(manager, table).await?;
         if name == STATE && !mysql {
             manager.create_index(needless()).await?;
         }

@@ -140,9 +140,9 @@ impl<F: Family> Recorded<F> {
     /// Makes the record ready to be stored, as [`Entry::finish`](crate::Entry::finish) does.
     pub fn finish(&mut self) {
         self.what.fit();
+        crate::context::fit_tenant(&mut self.tenant);
         fit_cow(&mut self.actor.kind, 32);
         for (text, limit) in [
-            (&mut self.tenant, 255),
             (&mut self.actor.id, 255),
             (&mut self.actor.name, 255),
             (&mut self.actor.email, 320),

@@ -3,7 +3,7 @@
 //! **Invariant:** an alert changes only by statements that name its state and the number of its attempts as they were seen, so
 //! of two workers one does it. The number of attempts is the lease: who raised it owns the alert until `due_at`.
 
-use audit_core::{Error, Recorded, Violation};
+use audit_core::{Error, Recorded, Violation, stored_tenant};
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
@@ -13,6 +13,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::route::Route;
+use crate::capture::bound::context_over;
 use crate::db_error::{describe, is_retryable};
 use crate::entity::{audit_alert, audit_notifier, audit_violation};
 
@@ -40,7 +41,7 @@ pub fn dead_letters() -> Select<audit_alert::Entity> {
         .order_by_desc(audit_alert::Column::ChangedAt)
         .order_by_desc(audit_alert::Column::Id);
     match crate::current().tenant {
-        Some(tenant) => dead.filter(audit_alert::Column::Tenant.eq(tenant)),
+        Some(tenant) => dead.filter(audit_alert::Column::Tenant.eq(&*stored_tenant(&tenant))),
         None => dead,
     }
 }
@@ -51,7 +52,8 @@ pub fn dead_letters() -> Select<audit_alert::Entity> {
 /// [`Error::NotFound`] if there is no such alert, it isn't dead, or it isn't the context's tenant's; [`Error::Store`] if it can't
 /// be written.
 pub async fn revive<C: ConnectionTrait>(db: &C, delivery: Uuid) -> Result<(), Error> {
-    let (tenant, now) = (crate::current().tenant, crate::Audit::current().clock().now());
+    let (tenant, now) =
+        (context_over(db).and_then(|context| context.tenant.clone()), crate::Audit::current().clock().now());
     let mut update = audit_alert::Entity::update_many()
         .col_expr(audit_alert::Column::State, Expr::val(PENDING))
         .col_expr(audit_alert::Column::Attempts, Expr::val(0))
@@ -60,7 +62,7 @@ pub async fn revive<C: ConnectionTrait>(db: &C, delivery: Uuid) -> Result<(), Er
         .filter(audit_alert::Column::Id.eq(delivery))
         .filter(audit_alert::Column::State.eq(DEAD));
     if let Some(tenant) = &tenant {
-        update = update.filter(audit_alert::Column::Tenant.eq(tenant));
+        update = update.filter(audit_alert::Column::Tenant.eq(&*stored_tenant(tenant)));
     }
     match update.exec(db).await.map_err(|error| failed("revive", &error))?.rows_affected {
         0 => Err(Error::NotFound { what: "dead alert", id: delivery.to_string(), tenant: tenant.is_some() }),

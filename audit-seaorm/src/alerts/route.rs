@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use audit_core::Severity;
+use audit_core::{Severity, stored_tenant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Notifier;
@@ -56,7 +56,7 @@ impl Route {
     /// Tells only of violations of this tenant. Without it, of all: then the receiver must be one of those who run the
     /// program, not one of its customers.
     pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
-        self.tenant = Some(tenant.into());
+        self.tenant = Some(stored_tenant(&tenant.into()).into_owned());
         self
     }
 

@@ -73,12 +73,32 @@ pub(super) struct ColumnFacts {
     pub(super) auto_increment: bool,
 }
 
+/// A view, with its definition in lower case.
+struct View {
+    schema: String,
+    name: String,
+    definition: String,
+}
+
+impl View {
+    /// Whether the definition names this table. That of another schema it names in full.
+    fn names(&self, schema: &str, name: &str, quote: &str) -> bool {
+        let name = format!("{quote}{}{quote}", name.to_lowercase());
+        if schema.eq_ignore_ascii_case(&self.schema) {
+            return self.definition.contains(&name);
+        }
+        self.definition.contains(&format!("{quote}{}{quote}.{name}", schema.to_lowercase()))
+    }
+}
+
 /// What a foreign key does to its rows when the row that they refer to changes.
 #[derive(Debug)]
 pub(super) struct Action {
     pub(super) child: TableId,
     pub(super) child_columns: Vec<String>,
     pub(super) parent: TableId,
+    /// Whether the other table is the one that is meant where no schema is said.
+    pub(super) parent_visible: bool,
     pub(super) parent_columns: Vec<String>,
     /// When the row that is referred to is deleted.
     pub(super) on_delete: Rule,
@@ -150,41 +170,47 @@ impl Catalogue {
 
     /// Finds the views that are made of audited tables, directly or by way of others, in their definitions. `quote` is what
     /// stands around names there. One too many does no harm: it only makes a record of a read.
-    fn find_views(&mut self, views: &[(String, String)], quote: &str) {
-        let named = |definition: &str, name: &str| {
-            let name = format!("{quote}{}{quote}", name.to_lowercase());
-            definition.to_lowercase().contains(&name)
-        };
+    fn find_views(&mut self, views: &[View], quote: &str) {
+        let mut known: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
         loop {
             let mut found = Vec::new();
-            for (view, definition) in views {
-                let direct = self.tables.iter().filter(|(_, facts)| named(definition, &facts.id.1));
+            for view in views {
+                let direct =
+                    self.tables.iter().filter(|(_, facts)| view.names(&facts.id.0, &facts.id.1, quote));
                 let direct = direct.map(|(table, _)| table.clone());
-                let others = self.views.iter().filter(|(other, _)| named(definition, other));
+                let others = known.iter().filter(|((schema, name), _)| view.names(schema, name, quote));
                 let tables: BTreeSet<_> =
                     direct.chain(others.flat_map(|(_, tables)| tables.clone())).collect();
-                if !tables.is_empty()
-                    && self.views.get(&view.to_lowercase()).is_none_or(|known| !known.is_superset(&tables))
-                {
-                    found.push((view.to_lowercase(), tables));
+                let id = (view.schema.as_str(), view.name.as_str());
+                if !tables.is_empty() && known.get(&id).is_none_or(|known| !known.is_superset(&tables)) {
+                    found.push((id, tables));
                 }
             }
             if found.is_empty() {
-                return;
+                break;
             }
             for (view, tables) in found {
                 // Only ever more, so that this ends even if two definitions name each other.
-                self.views.entry(view).or_default().extend(tables);
+                known.entry(view).or_default().extend(tables);
             }
+        }
+        for ((_, view), tables) in known {
+            self.views.entry(view.to_lowercase()).or_default().extend(tables);
         }
     }
 
     /// The table of this name that foreign keys refer to, if there is one.
     pub(super) fn parent(&self, name: &TableName) -> Option<&TableId> {
-        self.actions.iter().map(|action| &action.parent).find(|(schema, table)| {
+        let meant = self.actions.iter().find(|action| {
+            let (schema, table) = &action.parent;
             table.eq_ignore_ascii_case(&name.name)
-                && name.schema.as_ref().is_none_or(|named| named.eq_ignore_ascii_case(schema))
-        })
+                && match &name.schema {
+                    Some(named) => named.eq_ignore_ascii_case(schema),
+                    // Other schemas, and on MySQL other databases of the server, may have tables of the same name.
+                    None => action.parent_visible,
+                }
+        });
+        meant.map(|action| &action.parent)
     }
 
     /// Whether changes of a table that isn't audited may reach one that is.
@@ -226,6 +252,7 @@ fn action(row: &QueryResult) -> Result<Action, DbErr> {
         child: (row.try_get("", "child_schema")?, row.try_get("", "child")?),
         child_columns: texts(row, "child_columns")?,
         parent: (row.try_get("", "parent_schema")?, row.try_get("", "parent")?),
+        parent_visible: row.try_get::<i32>("", "parent_visible")? != 0,
         parent_columns: texts(row, "parent_columns")?,
         on_delete: Rule::of(&row.try_get::<String>("", "on_delete")?),
         on_update: Rule::of(&row.try_get::<String>("", "on_update")?),
@@ -264,7 +291,7 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
     const KEYS: &str = "\
         SELECT cn.nspname::text AS child_schema, cc.relname::text AS child, pn.nspname::text AS parent_schema, \
-          pc.relname::text AS parent, k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, \
+          pc.relname::text AS parent, pg_catalog.pg_table_is_visible(pc.oid)::int AS parent_visible, k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, \
           (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u(number, n) \
            JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number) AS child_columns, \
           (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY AS u(number, n) \
@@ -349,7 +376,8 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
         SELECT action_timing AS timing FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";
     const KEYS: &str = "\
         SELECT k.table_schema AS child_schema, k.table_name AS child, k.referenced_table_schema AS parent_schema, \
-          k.referenced_table_name AS parent, r.delete_rule AS on_delete, r.update_rule AS on_update, \
+          k.referenced_table_name AS parent, IF(k.referenced_table_schema = DATABASE(), 1, 0) AS parent_visible, \
+          r.delete_rule AS on_delete, r.update_rule AS on_update, \
           GROUP_CONCAT(k.column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS child_columns, \
           GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS parent_columns \
         FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r \
@@ -358,7 +386,8 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
           OR r.update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT')) AND k.table_schema NOT IN ('mysql', 'sys') \
         GROUP BY k.constraint_schema, k.constraint_name, k.table_name, k.table_schema, k.referenced_table_schema, \
           k.referenced_table_name, r.delete_rule, r.update_rule";
-    const VIEWS: &str = "SELECT table_name AS name, view_definition AS text FROM information_schema.views";
+    const VIEWS: &str =
+        "SELECT table_schema AS s, table_name AS name, view_definition AS text FROM information_schema.views";
     let backend = DbBackend::MySql;
     let mut catalogue = Catalogue::default();
     for audited in audited {
@@ -399,7 +428,11 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
     for row in db.query_all_raw(Statement::from_string(backend, VIEWS)).await? {
         // Nothing for who may not see it.
         let text: Option<String> = row.try_get("", "text")?;
-        views.push((row.try_get("", "name")?, text.unwrap_or_default()));
+        views.push(View {
+            schema: row.try_get("", "s")?,
+            name: row.try_get("", "name")?,
+            definition: text.unwrap_or_default().to_lowercase(),
+        });
     }
     catalogue.find_views(&views, "`");
     for (view, tables) in &catalogue.views {
@@ -415,7 +448,7 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
 /// such effects has to be known.
 async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
     const KEYS: &str = "\
-        SELECT l.schema AS child_schema, lower(l.name) AS child, l.schema AS parent_schema, lower(f.\"table\") AS parent, \
+        SELECT l.schema AS child_schema, lower(l.name) AS child, l.schema AS parent_schema, lower(f.\"table\") AS parent, l.schema = 'main' AS parent_visible, \
           f.on_delete AS on_delete, f.on_update AS on_update, f.\"from\" AS child_columns, \
           coalesce(f.\"to\", '') AS parent_columns \
         FROM pragma_table_list l, pragma_foreign_key_list(l.name, l.schema) f WHERE l.type = 'table' AND l.schema <> 'temp'";
@@ -434,7 +467,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
         let (on, sql): (String, String) = (row.try_get("", "name")?, row.try_get("", "sql")?);
         let kind: String = row.try_get("", "type")?;
         if kind == "view" {
-            views.push((on, sql));
+            views.push(View { schema: "main".into(), name: on, definition: sql });
             continue;
         }
         let is_trigger = kind == "trigger";
@@ -450,6 +483,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
                     child: facts.id.clone(),
                     child_columns: Vec::new(),
                     parent: (facts.id.0.clone(), on.clone()),
+                    parent_visible: true,
                     parent_columns: Vec::new(),
                     on_delete: Rule::Cascade,
                     on_update: Rule::Cascade,

@@ -10,6 +10,7 @@ use sea_orm::{
     TransactionOptions,
 };
 
+use super::bound::Bound;
 use super::stream::AuditStream;
 use super::traits::{begins, sends};
 use super::transaction::AuditTransaction;
@@ -55,7 +56,8 @@ impl AuditConnection {
         self.context.as_deref()
     }
 
-    /// The same connection with this context, which counts instead of the task's.
+    /// The same connection with this context, which counts instead of the task's: for what is captured, and for this library's
+    /// functions that get the connection (a wrapper of your own has to pass `is_mock_connection` on to it).
     pub fn with_context(&self, context: AuditContext) -> Self {
         Self { context: Some(Arc::new(context)), ..self.clone() }
     }
@@ -111,6 +113,10 @@ impl AuditConnection {
     #[cfg(feature = "rbac")]
     pub(super) fn parts(&self) -> (&DatabaseConnection, &Arc<Capture>, Option<&Arc<AuditContext>>) {
         (&self.inner, &self.capture, self.context.as_ref())
+    }
+
+    fn tell_bound(&self) {
+        Bound::tell(self.context.as_ref(), None);
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {

@@ -36,6 +36,7 @@ macro_rules! sends {
             }
 
             fn is_mock_connection(&self) -> bool {
+                self.tell_bound();
                 self.inner.is_mock_connection()
             }
         }

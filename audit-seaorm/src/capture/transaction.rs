@@ -13,6 +13,7 @@ use sea_orm::{
 };
 use tokio::sync::Mutex;
 
+use super::bound::Bound;
 use super::stream::AuditStream;
 use super::traits::{begins, ends, sends};
 use super::work::{self, Answer, Ask, Capture, Over, Request};
@@ -177,10 +178,6 @@ impl AuditTransaction {
         self.capture.audit()
     }
 
-    pub(crate) fn context(&self) -> Option<&AuditContext> {
-        self.context.as_deref()
-    }
-
     /// What the entries of this transaction carry as `transaction_id`, unless the context names another.
     pub fn transaction_id(&self) -> &str {
         &self.state.id
@@ -200,6 +197,10 @@ impl AuditTransaction {
             .record_suspension(&*self.inner, self.context.as_ref(), Some(&self.state), reason.into())
             .await?;
         Ok(crate::suspended(block(&self.inner)).await)
+    }
+
+    fn tell_bound(&self) {
+        Bound::tell(self.context.as_ref(), Some(&self.state.id));
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {

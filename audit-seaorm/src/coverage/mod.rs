@@ -320,7 +320,7 @@ impl Report<'_> {
         if self.audit.sink().is_some() {
             return Vec::new();
         }
-        let needed = entity::needed(self.audit.registry()).into_iter().filter_map(|(name, columns)| {
+        let needed = entity::needed().into_iter().filter_map(|(name, columns)| {
             let cause = match self.tables.find(name) {
                 None => "there is no such table".to_owned(),
                 Some(table) => {

@@ -110,7 +110,7 @@ impl<E: EntityTrait> AsOf<E> {
                 found.extend(self.at_key(db, &audited, key).await?);
             }
         } else {
-            let tenant = self.asked.tenant();
+            let tenant = self.asked.tenant(db);
             let log = Log { db, audited: &audited, tenant: tenant.as_deref() };
             let rows = load::by_row(log.all().await?, &audited.policy);
             let mut current = self.current_rows(&log).await?;
@@ -135,7 +135,7 @@ impl<E: EntityTrait> AsOf<E> {
         audited: &Arc<Audited>,
         key: &[(String, Value)],
     ) -> Result<Option<Version<E::Model>>, Error> {
-        let tenant = self.asked.tenant();
+        let tenant = self.asked.tenant(db);
         let log = Log { db, audited, tenant: tenant.as_deref() };
         let timeline = timeline_of(&log, key).await?;
         let told = self.current

@@ -58,7 +58,7 @@ mod version;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use audit_core::Error;
+use audit_core::{Error, stored_tenant};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::IntoValueTuple;
 use sea_orm::{
@@ -70,8 +70,9 @@ pub use difference::{Difference, FieldDifference};
 pub(crate) use line::{Event, Kind, Line, lines};
 pub use version::{FieldState, RecordedChange, Source, Unknown, UnknownFields, Version};
 
+use crate::Audit;
+use crate::capture::bound::context_over;
 use crate::registry::Audited;
-use crate::{Audit, try_current};
 use load::Log;
 use timeline::Timeline;
 
@@ -120,8 +121,10 @@ impl Asked {
         })
     }
 
-    fn tenant(&self) -> Option<String> {
-        self.tenant.clone().or_else(|| try_current()?.tenant.clone())
+    /// As entries have it.
+    fn tenant<C: ConnectionTrait>(&self, db: &C) -> Option<String> {
+        let tenant = self.tenant.clone().or_else(|| context_over(db)?.tenant.clone());
+        tenant.map(|tenant| stored_tenant(&tenant).into_owned())
     }
 }
 
@@ -183,7 +186,7 @@ impl<E: EntityTrait> History<E> {
     }
 
     async fn timeline<C: ConnectionTrait>(&self, db: &C, audited: &Audited) -> Result<Timeline, Error> {
-        let tenant = self.asked.tenant();
+        let tenant = self.asked.tenant(db);
         let log = Log { db, audited, tenant: tenant.as_deref() };
         timeline_of(&log, &self.key).await
     }

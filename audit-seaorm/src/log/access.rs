@@ -7,6 +7,7 @@ use sea_orm::ConnectionTrait;
 
 use super::Operation;
 use crate::Audit;
+use crate::capture::bound::within;
 
 /// A request to the application's interface, and how it was answered.
 ///
@@ -90,11 +91,14 @@ impl ApiAccess {
 /// # Errors
 /// [`Error::Store`] if it can't be taken; [`Error::NoActor`] if a context is demanded and there is none.
 pub async fn log_api_access<C: ConnectionTrait>(db: &C, access: ApiAccess) -> Result<(), Error> {
-    let audit = Audit::current();
-    let Some(mut entry) = access.operation().entry(&audit)? else { return Ok(()) };
-    if audit.sink().is_some() || !audit.writer().has_database() {
-        return audit.write(db, vec![entry]).await;
-    }
-    entry.finish();
-    audit.writer().send(Record::from(entry)).await
+    let work = async {
+        let audit = Audit::current();
+        let Some(mut entry) = access.operation().entry(&audit)? else { return Ok(()) };
+        if audit.sink().is_some() || !audit.writer().has_database() {
+            return audit.write(db, vec![entry]).await;
+        }
+        entry.finish();
+        audit.writer().send(Record::from(entry)).await
+    };
+    within(db, work).await
 }

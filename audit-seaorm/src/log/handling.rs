@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::records::{make, of_tenant, unreadable};
 use crate::Audit;
+use crate::capture::bound::within;
 use crate::entity::{StoredFamily, audit_status, audit_system_event, audit_transition, audit_violation};
 use crate::store::is_transaction;
 
@@ -17,6 +18,10 @@ use crate::store::is_transaction;
 /// # Errors
 /// [`Error::NotFound`] if there is no such record, or it isn't the context's tenant's; [`Error::Store`] if it can't be read.
 pub async fn status_of<C: ConnectionTrait>(db: &C, record: Uuid) -> Result<audit_status::Model, Error> {
+    within(db, status_of_in_force(db, record)).await
+}
+
+async fn status_of_in_force<C: ConnectionTrait>(db: &C, record: Uuid) -> Result<audit_status::Model, Error> {
     let tenant = crate::current().tenant;
     let status = audit_status::Entity::find_by_id(record).one(db).await;
     let found = match status.map_err(|error| unreadable("audit_status", &error))? {
@@ -40,6 +45,15 @@ pub async fn status_of<C: ConnectionTrait>(db: &C, record: Uuid) -> Result<audit
 /// [`Error::Transition`] if the step isn't possible, also because somebody else has just taken one; [`Error::NotFound`] if
 /// there is no such record, or it isn't the context's tenant's; [`Error::Store`] if the step can't be written.
 pub async fn set_status<C: ConnectionTrait>(
+    db: &C,
+    record: Uuid,
+    to: ViolationStatus,
+    notes: Option<&str>,
+) -> Result<(), Error> {
+    within(db, set_status_in_force(db, record, to, notes)).await
+}
+
+async fn set_status_in_force<C: ConnectionTrait>(
     db: &C,
     record: Uuid,
     to: ViolationStatus,
@@ -101,6 +115,14 @@ pub async fn resolve_violation<C: ConnectionTrait>(
     violation: Uuid,
     notes: &str,
 ) -> Result<(), Error> {
+    within(db, resolve_violation_in_force(db, violation, notes)).await
+}
+
+async fn resolve_violation_in_force<C: ConnectionTrait>(
+    db: &C,
+    violation: Uuid,
+    notes: &str,
+) -> Result<(), Error> {
     of_table(db, violation, Violation::TABLE, "violation").await?;
     set_status(db, violation, ViolationStatus::Resolved, Some(notes)).await
 }
@@ -110,6 +132,14 @@ pub async fn resolve_violation<C: ConnectionTrait>(
 /// # Errors
 /// As [`set_status`].
 pub async fn resolve_system_event<C: ConnectionTrait>(db: &C, event: Uuid, notes: &str) -> Result<(), Error> {
+    within(db, resolve_system_event_in_force(db, event, notes)).await
+}
+
+async fn resolve_system_event_in_force<C: ConnectionTrait>(
+    db: &C,
+    event: Uuid,
+    notes: &str,
+) -> Result<(), Error> {
     of_table(db, event, SystemEvent::TABLE, "system event").await?;
     set_status(db, event, ViolationStatus::Resolved, Some(notes)).await
 }

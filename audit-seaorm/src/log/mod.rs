@@ -12,6 +12,8 @@ use audit_core::{Error, Resource, Severity, Status};
 use sea_orm::ConnectionTrait;
 
 use crate::Audit;
+use crate::capture::bound::within;
+use crate::scope::Scope;
 use crate::store::is_transaction;
 
 pub use access::{ApiAccess, log_api_access};
@@ -56,7 +58,7 @@ pub async fn log_manually<C: ConnectionTrait>(
     actor: audit_core::Actor,
     operation: Operation,
 ) -> Result<(), Error> {
-    crate::scope(crate::current().actor(actor), operation.log(db)).await
+    within(db, async { Scope::settled(crate::current().actor(actor), operation.log(db)).await }).await
 }
 
 /// Records an event of the application: an action, what it was aimed at, and how it ended.

@@ -7,6 +7,7 @@ use audit_core::{Classification, Entry, Error, Resource, Severity, Status, Value
 use sea_orm::ConnectionTrait;
 
 use crate::Audit;
+use crate::capture::bound::within;
 use crate::db_error::without_values;
 
 /// An operation as the application describes it.
@@ -190,11 +191,14 @@ impl Operation {
     /// # Errors
     /// [`Error::Store`] if the entry can't be written, [`Error::NoActor`] if a context is demanded and there is none.
     pub async fn log<C: ConnectionTrait>(self, db: &C) -> Result<(), Error> {
-        let audit = Audit::current();
-        match self.entry(&audit)? {
-            Some(entry) => audit.write(db, vec![entry]).await,
-            None => Ok(()),
-        }
+        let work = async {
+            let audit = Audit::current();
+            match self.entry(&audit)? {
+                Some(entry) => audit.write(db, vec![entry]).await,
+                None => Ok(()),
+            }
+        };
+        within(db, work).await
     }
 
     /// The entry of this operation in the context in force, or `None` if operations of this sort aren't recorded.

@@ -2,13 +2,14 @@
 
 use audit_core::{
     AuditContext, Error, Export, FailurePolicy, Family as _, LoginAttempt, Query, Record, Recorded,
-    SystemEvent, Violation, action, module,
+    SystemEvent, Violation, action, module, stored_tenant,
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::Operation;
 use crate::Audit;
+use crate::capture::bound::within;
 use crate::db_error::{describe, is_retryable};
 use crate::entity::{StoredFamily, audit_export, audit_violation};
 use crate::store::{RELEASE, ROLL_BACK, is_transaction, set_savepoint};
@@ -18,6 +19,10 @@ use crate::store::{RELEASE, ROLL_BACK, is_transaction, set_savepoint};
 /// # Errors
 /// [`Error::Store`] if it can't be taken; [`Error::NoActor`] if a context is demanded and there is none.
 pub async fn log_query<C: ConnectionTrait>(db: &C, query: Query) -> Result<(), Error> {
+    within(db, query_in_force(db, query)).await
+}
+
+async fn query_in_force<C: ConnectionTrait>(db: &C, query: Query) -> Result<(), Error> {
     let audit = Audit::current();
     let query = match audit.registry().policy_of(&query.resource_type) {
         Some(policy) => query.with_policy(policy),
@@ -34,6 +39,10 @@ pub async fn log_query<C: ConnectionTrait>(db: &C, query: Query) -> Result<(), E
 /// [`Error::Store`] if it can't be written: then nothing should leave the system. [`Error::NoActor`] if a context is
 /// demanded and there is none.
 pub async fn log_export<C: ConnectionTrait>(db: &C, export: Export) -> Result<Option<Uuid>, Error> {
+    within(db, export_in_force(db, export)).await
+}
+
+async fn export_in_force<C: ConnectionTrait>(db: &C, export: Export) -> Result<Option<Uuid>, Error> {
     let audit = Audit::current();
     let export = match audit.registry().policy_of(&export.resource_type) {
         Some(policy) => export.with_policy(policy),
@@ -54,6 +63,10 @@ pub async fn log_export<C: ConnectionTrait>(db: &C, export: Export) -> Result<Op
 /// # Errors
 /// [`Error::NotFound`] if there is no such export, or not in the context's tenant; else as [`Operation::log`].
 pub async fn log_download<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<(), Error> {
+    within(db, download_in_force(db, export)).await
+}
+
+async fn download_in_force<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<(), Error> {
     let tenant = crate::current().tenant;
     let found =
         of_tenant(audit_export::Entity::find_by_id(export), audit_export::Column::Tenant, tenant.as_deref())
@@ -83,7 +96,11 @@ pub async fn log_download<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<()
 /// # Errors
 /// [`Error::Store`] if it can't be written, or would be lost with the transaction because the audit has no connection of its
 /// own; [`Error::NoActor`] if a context is demanded and there is none.
-pub async fn log_violation<C: ConnectionTrait>(
+pub async fn log_violation<C: ConnectionTrait>(db: &C, violation: Violation) -> Result<Option<Uuid>, Error> {
+    within(db, violation_in_force(db, violation)).await
+}
+
+async fn violation_in_force<C: ConnectionTrait>(
     db: &C,
     mut violation: Violation,
 ) -> Result<Option<Uuid>, Error> {
@@ -126,7 +143,14 @@ pub async fn log_violation<C: ConnectionTrait>(
 ///
 /// # Errors
 /// As [`log_export`].
-pub async fn log_login<C: ConnectionTrait>(db: &C, mut attempt: LoginAttempt) -> Result<Option<Uuid>, Error> {
+pub async fn log_login<C: ConnectionTrait>(db: &C, attempt: LoginAttempt) -> Result<Option<Uuid>, Error> {
+    within(db, login_in_force(db, attempt)).await
+}
+
+async fn login_in_force<C: ConnectionTrait>(
+    db: &C,
+    mut attempt: LoginAttempt,
+) -> Result<Option<Uuid>, Error> {
     let audit = Audit::current();
     if !attempt.has_place()
         && let (Some(geography), Some(address)) = (audit.geography(), crate::current().ip_address)
@@ -144,6 +168,10 @@ pub async fn log_login<C: ConnectionTrait>(db: &C, mut attempt: LoginAttempt) ->
 /// # Errors
 /// As [`Operation::log`].
 pub async fn log_logout<C: ConnectionTrait>(db: &C) -> Result<(), Error> {
+    within(db, logout_in_force(db)).await
+}
+
+async fn logout_in_force<C: ConnectionTrait>(db: &C) -> Result<(), Error> {
     let actor = crate::current().actor;
     let mut operation = Operation::new(action::LOGOUT, "user").module(module::AUTHENTICATION);
     if let Some(id) = actor.id {
@@ -162,6 +190,13 @@ pub async fn log_logout<C: ConnectionTrait>(db: &C) -> Result<(), Error> {
 /// # Errors
 /// As [`log_export`].
 pub async fn log_system_event<C: ConnectionTrait>(db: &C, event: SystemEvent) -> Result<Option<Uuid>, Error> {
+    within(db, system_event_in_force(db, event)).await
+}
+
+async fn system_event_in_force<C: ConnectionTrait>(
+    db: &C,
+    event: SystemEvent,
+) -> Result<Option<Uuid>, Error> {
     let audit = Audit::current();
     let Some(record) = make(&audit, action::SYSTEM_EVENT, event.event_type.as_str(), event)? else {
         return Ok(None);
@@ -264,7 +299,7 @@ pub(super) fn of_tenant<E: EntityTrait>(
     tenant: Option<&str>,
 ) -> Select<E> {
     match tenant {
-        Some(tenant) => select.filter(column.eq(tenant)),
+        Some(tenant) => select.filter(column.eq(&*stored_tenant(tenant))),
         None => select,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use audit_core::{
     Actor, AuditContext, Error, Export, LoginAttempt, Query, SystemEvent, Violation, ViolationStatus,
@@ -10,8 +11,10 @@ use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{ApiAccess, Operation};
+use crate::capture::bound::Bound;
 use crate::entity::audit_status;
-use crate::{Audit, AuditConnection, AuditTransaction, scope};
+use crate::scope::Scope;
+use crate::{Audit, AuditConnection, AuditTransaction};
 
 /// Logs by hand over one connection.
 ///
@@ -28,24 +31,22 @@ use crate::{Audit, AuditConnection, AuditTransaction, scope};
 /// ```
 pub struct AuditService<'a, C> {
     audit: Audit,
-    context: Option<AuditContext>,
-    /// What is logged within an audited transaction carries this id.
-    transaction: Option<&'a str>,
+    /// The context, if it isn't the task's, and the id that is carried by what is logged within an audited transaction.
+    bound: Bound,
     db: &'a C,
 }
 
 impl Audit {
-    /// Logs by hand over this connection, in the context in force.
+    /// Logs by hand over this connection, in the context that it is [bound](AuditConnection::with_context) to or that in force.
     pub fn service<'a, C: ConnectionTrait>(&self, db: &'a C) -> AuditService<'a, C> {
-        AuditService { audit: self.clone(), context: None, transaction: None, db }
+        AuditService { audit: self.clone(), bound: Bound::of(db), db }
     }
 }
 
 impl AuditConnection {
     /// Logs by hand over this connection, under its audit and in its context.
     pub fn service(&self) -> AuditService<'_, Self> {
-        let (audit, context) = (self.audit().clone(), self.context().cloned());
-        AuditService { audit, context, transaction: None, db: self }
+        self.audit().service(self)
     }
 }
 
@@ -53,8 +54,7 @@ impl AuditTransaction {
     /// Logs by hand within this transaction, under its audit and in its context. What is logged carries its
     /// [id](Self::transaction_id), as the entries of its changes do.
     pub fn service(&self) -> AuditService<'_, Self> {
-        let (audit, context) = (self.audit().clone(), self.context().cloned());
-        AuditService { audit, context, transaction: Some(self.transaction_id()), db: self }
+        self.audit().service(self)
     }
 }
 
@@ -62,26 +62,15 @@ impl<C: ConnectionTrait> AuditService<'_, C> {
     /// The same in this context instead of that in force.
     #[must_use]
     pub fn with_context(mut self, context: AuditContext) -> Self {
-        self.context = Some(context);
+        self.bound.context = Some(Arc::new(context));
         self
     }
 
     async fn within<F: Future>(&self, future: F) -> F::Output {
-        match self.context_within() {
-            Some(context) => self.audit.within(scope(context, future)).await,
+        match self.bound.clone().context_of(&self.audit) {
+            Some(context) => self.audit.within(Scope::settled(context, future)).await,
             None => self.audit.within(future).await,
         }
-    }
-
-    /// The context that isn't in force anyway. Where one is demanded and there is none, none is made up.
-    fn context_within(&self) -> Option<AuditContext> {
-        let Some(transaction) = self.transaction else { return self.context.clone() };
-        let may_be_none = !self.audit.config().require_actor;
-        let in_force = || crate::try_current().map(|context| AuditContext::clone(&context));
-        let context = self.context.clone().or_else(in_force);
-        let mut context = context.or_else(|| may_be_none.then(AuditContext::system))?;
-        context.transaction_id.get_or_insert_with(|| transaction.to_owned());
-        Some(context)
     }
 
     /// Records an operation.
@@ -212,6 +201,6 @@ impl<C: ConnectionTrait> AuditService<'_, C> {
 
 impl<C> fmt::Debug for AuditService<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuditService").field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("AuditService").field("bound", &self.bound).finish_non_exhaustive()
     }
 }

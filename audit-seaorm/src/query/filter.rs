@@ -1,6 +1,6 @@
 //! Which entries to find.
 
-use audit_core::{Error, Severity, Status};
+use audit_core::{Error, Severity, Status, stored_tenant};
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend};
 use serde_json::Value;
@@ -283,6 +283,7 @@ impl LogFilter {
     pub(super) fn with(mut self, field: Field, values: Vec<String>) -> Self {
         let as_stored = |value: String| match field {
             Field::EntityId => fit_id(value),
+            Field::Tenant => stored_tenant(&value).into_owned(),
             _ => without_nul(&value),
         };
         let values = values.into_iter().map(as_stored).collect();

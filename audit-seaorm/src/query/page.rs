@@ -148,12 +148,25 @@ impl PageRequest {
             Some(_) if older => (beyond, true),
             Some(_) => (true, beyond),
         };
-        let place = |row: Option<&E::Model>, older| -> Option<String> {
-            let seq = number(row?.get(seq))?;
-            Some(Cursor { seq, older }.encode(question))
+        let place = |seq: i64, older: bool| Some(Cursor { seq, older }.encode(question));
+        let at = |row: Option<&E::Model>| number(row?.get(seq));
+        let (has_next, has_previous, next_cursor, previous_cursor) = match (at(rows.first()), at(rows.last()))
+        {
+            (Some(first), Some(last)) => (has_next, has_previous, place(last, true), place(first, false)),
+            // Beyond either end the way leads back to the rows there are.
+            _ => match cursor {
+                Some(cursor) if cursor.older => {
+                    (false, true, None, place(cursor.seq.saturating_sub(1), false))
+                }
+                Some(cursor) => (true, false, place(cursor.seq.saturating_add(1), true), None),
+                None => {
+                    let some = has_previous && total != Some(0);
+                    (false, some, None, place(i64::MIN, false))
+                }
+            },
         };
-        let next_cursor = place(rows.last(), true).filter(|_| has_next);
-        let previous_cursor = place(rows.first(), false).filter(|_| has_previous);
+        let (next_cursor, previous_cursor) =
+            (next_cursor.filter(|_| has_next), previous_cursor.filter(|_| has_previous));
         let pagination = Pagination {
             current_page: cursor.is_none().then_some(self.page),
             page_size: size,

@@ -1,6 +1,6 @@
 //! Who asks: everything, or what belongs to one tenant.
 
-use audit_core::{Error, Resource};
+use audit_core::{Error, Resource, stored_tenant};
 use chrono::TimeDelta;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -44,10 +44,10 @@ impl LogReader {
 
     /// A reader of what belongs to this tenant. Entries without a tenant belong to none.
     pub fn for_tenant(tenant: impl ToString) -> Self {
-        Self { tenant: Some(without_nul(&tenant.to_string())) }
+        Self { tenant: Some(stored_tenant(&tenant.to_string()).into_owned()) }
     }
 
-    /// The tenant that the reader is bound to.
+    /// The tenant that the reader is bound to, [as entries have it](stored_tenant).
     pub fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
     }

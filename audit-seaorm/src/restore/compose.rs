@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use audit_core::{Error, FieldPolicy, Resource, action};
+use audit_core::{Error, FieldPolicy, Resource, action, stored_tenant};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoTableRef, Query, SelectStatement, TableRef};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Value};
 use serde_json::Value as Json;
@@ -27,6 +27,7 @@ pub(super) async fn plan(restore: &Restore, db: &AuditConnection) -> Result<Plan
     let (inner, context) = db.over();
     let context = context.cloned().or_else(crate::try_current);
     let tenant = restore.tenant.clone().or_else(|| context.as_ref()?.tenant.clone());
+    let tenant = tenant.map(|tenant| stored_tenant(&tenant).into_owned());
     let found = Found { db: inner, audit: db.audit(), tenant: tenant.as_deref() };
     let wanted = found.wanted(restore).await?;
     let about = about(restore, &wanted);
@@ -57,6 +58,9 @@ pub(super) async fn plan(restore: &Restore, db: &AuditConnection) -> Result<Plan
     let keys = if steps.is_empty() { ForeignKeys::default() } else { ForeignKeys::load(inner).await? };
     let mut steps = order(steps, &keys);
     check_references(inner, &mut steps, &keys, &mut conflicts).await?;
+    if tenant.is_some() {
+        forget_numbers(&mut conflicts);
+    }
     Ok(Plan {
         steps,
         conflicts,
@@ -342,7 +346,7 @@ async fn check_references(
             let leaving = leaving.get(&referred).copied().unwrap_or(0);
             let rows = count(db, &select).await?.saturating_sub(leaving);
             if rows > 0 {
-                let kind = ConflictKind::Referenced { table: key.child.name.clone(), rows };
+                let kind = ConflictKind::Referenced { table: key.child.name.clone(), rows: Some(rows) };
                 conflicts.push(conflict(step, kind));
             }
             // A row that refers to itself goes with itself.
@@ -359,6 +363,15 @@ async fn check_references(
         }
     }
     Ok(())
+}
+
+/// Some of the rows that refer to a tenant's may be others'.
+fn forget_numbers(conflicts: &mut [Conflict]) {
+    for conflict in conflicts {
+        if let ConflictKind::Referenced { rows, .. } = &mut conflict.kind {
+            *rows = None;
+        }
+    }
 }
 
 /// The values that others refer to this row by.

@@ -124,7 +124,7 @@ async fn perform(transaction: &AuditTransaction, step: &Step) -> Result<(), Erro
         let rows = count(transaction, select).await?;
         if rows > 0 {
             return Err(refused(format!(
-                "{} {} is referred to by {rows} rows of `{table}`, which came after the plan was made",
+                "{} {} is referred to by rows of `{table}`, which came after the plan was made",
                 step.resource, step.id
             )));
         }

@@ -152,8 +152,8 @@ pub enum ConflictKind {
     Referenced {
         /// The table that they are in.
         table: String,
-        /// How many.
-        rows: u64,
+        /// How many; `None` for who is bound to a tenant, since some may be another's.
+        rows: Option<u64>,
     },
     /// The field can't be empty, and no entry tells its value: give one by `set`.
     Needed {
@@ -261,7 +261,11 @@ impl fmt::Display for Conflict {
                 write!(f, "refers to a row of `{table}` that isn't there; restore that first")
             }
             ConflictKind::Referenced { table, rows } => {
-                write!(f, "is referred to by {rows} rows of `{table}` that this restore is not about")
+                f.write_str("is referred to by ")?;
+                if let Some(rows) = rows {
+                    write!(f, "{rows} ")?;
+                }
+                write!(f, "rows of `{table}` that this restore is not about")
             }
             ConflictKind::Needed { field, why } => {
                 write!(f, "needs a value of `{field}`, which isn't known ({why}); give it by `set`")

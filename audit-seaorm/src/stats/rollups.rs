@@ -72,7 +72,8 @@ impl Rollups {
     }
 
     /// How long a transaction may take from writing an entry to its commit, where the database doesn't tell which are still open:
-    /// on MySQL and MariaDB, if the user lacks the privilege `PROCESS`. A day, unless it is said. An entry that is committed later
+    /// on MariaDB, if the user lacks the privilege `PROCESS`; on MySQL, if it may read neither that nor
+    /// `performance_schema.data_locks`. A day, unless it is said. An entry that is committed later
     /// than that is left out of statistics until [`rebuild`](Self::rebuild).
     pub fn settle_after(mut self, longest: Duration) -> Self {
         self.settle_after = longest;

@@ -12,6 +12,9 @@ use super::gaps::Gap;
 /// MySQL's list may be a tenth of a second old. So it is asked for a gap only after this many seconds.
 const AFTER: i64 = 2;
 
+/// What names of MySQL's list of locks begin with.
+const LOCK: &str = "lock ";
+
 /// Transactions that write now.
 #[derive(Debug)]
 pub(crate) enum Writers {
@@ -35,19 +38,37 @@ impl Writers {
                  WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = '{table}'::regclass \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             ),
-            // The connection and the start of its transaction: ids change when a transaction begins to write.
-            _ => "SELECT CONCAT(trx_mysql_thread_id, '@', trx_started) AS name FROM information_schema.innodb_trx \
-                 WHERE trx_mysql_thread_id <> CONNECTION_ID()".to_owned(),
+            _ => return Ok(Self::ask_mysql(db, table).await),
         };
-        let rows = match db.query_all_raw(Statement::from_string(backend, sql)).await {
-            Ok(rows) => rows,
-            // It takes the privilege PROCESS. The transaction goes on.
-            Err(_) if backend == DbBackend::MySql => return Ok(Self::Unknown),
-            Err(error) => return Err(error),
+        let names = names(db.query_all_raw(Statement::from_string(backend, sql)).await?)?;
+        Ok(Self::These { names, at_once: true })
+    }
+
+    /// MySQL shows who has inserted by the lock of the table, which takes the right to read `performance_schema`; its list of
+    /// transactions can't be read (error 3854) while a statement with binary values or an emoji runs, such as an entry's. MariaDB
+    /// has only the latter, and it takes the privilege PROCESS. What fails leaves the transaction as it is.
+    async fn ask_mysql<C: ConnectionTrait>(db: &C, table: &str) -> Self {
+        let ask = async |sql: String| {
+            db.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await.and_then(names)
         };
-        let name = |row: &QueryResult| row.try_get::<String>("", "name");
-        let names = rows.iter().map(name).collect::<Result<_, _>>()?;
-        Ok(Self::These { names, at_once: backend == DbBackend::Postgres })
+        let locks = format!(
+            "SELECT DISTINCT CONCAT('{LOCK}', engine_transaction_id) AS name FROM performance_schema.data_locks \
+             WHERE object_schema = DATABASE() AND object_name = '{table}' AND lock_type = 'TABLE'"
+        );
+        // The connection and the start of its transaction: ids change when a transaction begins to write.
+        let transactions = "SELECT CONCAT(trx_mysql_thread_id, '@', trx_started) AS name FROM information_schema.innodb_trx \
+             WHERE trx_mysql_thread_id <> CONNECTION_ID()";
+        // Switched off, its tables are there and empty.
+        let on = ask("SELECT CAST(@@performance_schema AS char) AS name".to_owned()).await;
+        let found = match on {
+            Ok(on) if on.contains("1") => ask(locks).await.ok(),
+            _ => None,
+        };
+        let found = match found {
+            Some(names) => Some(names),
+            None => ask(transactions.to_owned()).await.ok(),
+        };
+        found.map_or(Self::Unknown, |names| Self::These { names, at_once: false })
     }
 
     /// What becomes of a gap that has been looked at since these were asked for: `None` if nothing will come any more.
@@ -62,17 +83,28 @@ impl Writers {
         let prepared = names.iter().any(|name| name.starts_with('-'));
         match &gap.writers {
             Some(writers) => {
+                let of_locks = |name: &str| name.starts_with(LOCK);
+                let one = writers.lines().next();
+                if names.iter().next().zip(one).is_some_and(|(now, then)| of_locks(now) != of_locks(then)) {
+                    // Another list than the last time, with other names in it.
+                    return Some(Gap { writers: Some(joined(names)), ..gap });
+                }
                 let open = prepared || writers.lines().any(|name| names.contains(name));
                 open.then_some(gap)
             }
             None if !at_once && age < AFTER => Some(gap),
             None if names.is_empty() => None,
-            None => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                Some(Gap { writers: Some(names.join("\n")), ..gap })
-            }
+            None => Some(Gap { writers: Some(joined(names)), ..gap }),
         }
     }
+}
+
+fn names(rows: Vec<QueryResult>) -> Result<BTreeSet<String>, DbErr> {
+    rows.iter().map(|row| row.try_get::<String>("", "name")).collect()
+}
+
+fn joined(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -81,6 +113,10 @@ mod tests {
 
     fn these(names: &[&str], at_once: bool) -> Writers {
         Writers::These { names: names.iter().map(ToString::to_string).collect(), at_once }
+    }
+
+    fn seen_at_mysql() -> Gap {
+        Gap { first: 3, last: 4, noticed: 100, writers: Some("7@2026-01-01 00:00:00\n9@x".into()) }
     }
 
     #[test]
@@ -95,6 +131,9 @@ mod tests {
         assert_eq!(these(&[], true).settle(gap.clone(), 100, 9), None);
         assert_eq!(these(&[], false).settle(gap.clone(), 101, 9), Some(gap.clone()), "the list may be old");
         assert_eq!(these(&[], false).settle(gap.clone(), 102, 9), None);
+        let other = these(&["lock 5"], false).settle(seen_at_mysql(), 200, 9).unwrap();
+        assert_eq!(other.writers.as_deref(), Some("lock 5"), "another list is no news of the first one's");
+        assert_eq!(these(&["7@x"], false).settle(other, 200, 9).unwrap().writers.as_deref(), Some("7@x"));
         assert_eq!(Writers::Nobody.settle(gap.clone(), 100, 9), None);
         assert_eq!(Writers::Unknown.settle(gap.clone(), 108, 9), Some(gap.clone()));
         assert_eq!(Writers::Unknown.settle(gap, 109, 9), None);

@@ -114,6 +114,25 @@ impl TestDb {
         }
     }
 
+    /// Whether it is MariaDB, and not MySQL.
+    ///
+    /// # Panics
+    ///
+    /// When the database doesn't answer.
+    pub async fn is_mariadb(&self) -> bool {
+        self.backend == DbBackend::MySql
+            && self.value::<String>("SELECT VERSION()").await.expect("a version").contains("MariaDB")
+    }
+
+    /// The sessions of MySQL and MariaDB in this database, with their states.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn sessions(&self) -> Result<Vec<(i64, String)>, DbErr> {
+        mysql::sessions(&self.db, &self.value::<String>("SELECT DATABASE()").await?).await
+    }
+
     /// Runs one or more statements as they stand.
     ///
     /// # Errors

@@ -38,17 +38,27 @@ pub(super) async fn create(server: &Url, start: Start) -> Result<TestDb, DbErr> 
 
 /// Cuts the connections to it first: DROP DATABASE would wait for their transactions, by default for a day.
 pub(super) async fn remove(admin: &DatabaseConnection, name: &str) -> Result<(), DbErr> {
-    let list = Statement::from_sql_and_values(
-        DbBackend::MySql,
-        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?",
-        [name.into()],
-    );
-    for row in admin.query_all_raw(list).await? {
-        let id: i64 = row.try_get_by_index(0)?;
+    for (id, _) in sessions(admin, name).await? {
         // It may be gone by now.
         let _ = admin.execute_unprepared(&format!("KILL {id}")).await;
     }
     admin.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await.map(|_| ())
+}
+
+/// The sessions in a database, with their states.
+///
+/// Not from `information_schema`: MySQL 9 can't show its list while there is a character beyond the first plane in a statement.
+pub(super) async fn sessions(db: &DatabaseConnection, name: &str) -> Result<Vec<(i64, String)>, DbErr> {
+    let mut found = Vec::new();
+    for row in db.query_all_raw(Statement::from_string(DbBackend::MySql, "SHOW PROCESSLIST")).await? {
+        if row.try_get::<Option<String>>("", "db")?.as_deref() == Some(name) {
+            // Of MariaDB it is signed.
+            let unsigned = row.try_get::<u64>("", "Id").map(u64::cast_signed);
+            let id = unsigned.or_else(|_| row.try_get::<i64>("", "Id"))?;
+            found.push((id, row.try_get::<Option<String>>("", "State")?.unwrap_or_default()));
+        }
+    }
+    Ok(found)
 }
 
 /// Another process may sweep the same: what fails is left to the next.

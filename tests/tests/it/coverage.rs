@@ -204,11 +204,28 @@ db_test!(c17_tables_that_the_audit_needs_are_missed, async |t| {
             .register_module("crate::fixtures::shop")
             .waive("account", "not of the shop")
     };
+    // Each may be written by a function that no configuration names: an export, a failed login, an event.
+    for table in [
+        "audit_query",
+        "audit_export",
+        "audit_violation",
+        "audit_login_attempt",
+        "audit_system_event",
+        "audit_transition",
+    ] {
+        // Another name for each: SQLite's other connections may not know yet that one is free again.
+        let hidden = format!("{table}_hidden");
+        rename(table, &hidden).await;
+        let found = coverage(t, only(false)).await;
+        assert_eq!(found.gaps().map(|row| row.table.as_str()).collect::<Vec<_>>(), [table]);
+        rename(&hidden, table).await;
+    }
+    assert!(coverage(t, only(false)).await.is_complete());
+    // What workers keep can be made anew from the log, and they say themselves if it isn't there.
+    rename("audit_detector", "audit_detector_hidden").await;
+    assert!(coverage(t, only(false)).await.is_complete());
+    rename("audit_detector_hidden", "audit_detector").await;
     rename("audit_query", "elsewhere").await;
-    assert!(
-        coverage(t, only(false).waive("elsewhere", "hidden")).await.is_complete(),
-        "nothing is recorded of reads"
-    );
     let audit = only(true).waive("elsewhere", "hidden");
     let error = audit.build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
     assert!(

@@ -1,12 +1,15 @@
 //! Operations that no row change shows: logged by hand, by attribute, by background jobs.
 
 use audit_seaorm::{
-    Actor, Audit, AuditContext, AuditTask, Classification, Config, Operation, Resource, Severity, Status,
-    audit_action, log_action, log_audit_event, log_failure, log_manually, log_operation, scope, suspended,
+    Actor, Audit, AuditContext, AuditTask, AuditedEntity, Classification, Config, Export, Operation,
+    Resource, Severity, Status, Violation, ViolationStatus, audit_action, log_action, log_audit_event,
+    log_download, log_export, log_failure, log_manually, log_operation, log_violation, scope, set_status,
+    status_of, suspended,
 };
 use audit_tests::db_test;
 use sea_orm::{
-    ActiveModelTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, TransactionTrait,
+    ActiveModelTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, ExecResult, QueryResult, Statement, TransactionTrait,
 };
 use serde_json::json;
 
@@ -309,6 +312,113 @@ db_test!(c9_what_a_transactions_service_logs_carries_its_id, async |t| {
         entries(t).await.into_iter().map(|e| (e.actor_id.unwrap(), e.transaction_id.unwrap())).collect();
     let expected = [("ann", id.as_str()), ("ann", &id), ("ben", &id), ("eve", "month end")];
     assert_eq!(told, expected.map(|(who, id)| (who.to_owned(), id.to_owned())));
+});
+
+db_test!(c9_what_is_logged_over_an_audited_transaction_carries_its_id, async |t| {
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    let transaction = db.begin().await.unwrap();
+    let operation = || Operation::new("approve", "BankTransfer").id(7);
+    scope(AuditContext::user("ann"), operation().log(&transaction)).await.unwrap();
+    let nested = transaction.begin().await.unwrap();
+    scope(AuditContext::user("ben"), log_operation(&nested, operation())).await.unwrap();
+    nested.commit().await.unwrap();
+    let named = AuditContext::user("eve").transaction_id("month end");
+    scope(named, log_manually(&transaction, Actor::user("cleo"), operation())).await.unwrap();
+    let id = transaction.transaction_id().to_owned();
+    transaction.commit().await.unwrap();
+    // Over the connection itself there is none.
+    scope(AuditContext::user("dan"), operation().log(&db)).await.unwrap();
+    let told: Vec<_> =
+        entries(t).await.into_iter().map(|e| (e.actor_id.unwrap(), e.transaction_id)).collect();
+    let expected =
+        [("ann", Some(id.as_str())), ("ben", Some(&id)), ("cleo", Some("month end")), ("dan", None)];
+    assert_eq!(told, expected.map(|(who, id)| (who.to_owned(), id.map(str::to_owned))));
+});
+
+/// As an application may wrap its connection.
+struct Wrapped<C>(C);
+
+#[async_trait::async_trait]
+impl<C: ConnectionTrait> ConnectionTrait for Wrapped<C> {
+    fn get_database_backend(&self) -> DbBackend {
+        self.0.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.0.execute_raw(statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.0.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.0.query_one_raw(statement).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.0.query_all_raw(statement).await
+    }
+
+    fn is_mock_connection(&self) -> bool {
+        self.0.is_mock_connection()
+    }
+}
+
+db_test!(c8_functions_over_a_bound_connection_act_in_its_context, async |t| {
+    let audit = Audit::builder().build().unwrap();
+    let db = audit.connect(t.db.clone());
+    let bound = db.with_context(AuditContext::user("ann").tenant("acme").request_id("r"));
+    let operation = || Operation::new("approve", "BankTransfer").id(7);
+    let outer = AuditContext::user("ben").tenant("globex");
+    operation().log(&bound).await.unwrap();
+    scope(outer.clone(), operation().log(&bound)).await.unwrap();
+    scope(outer.clone(), operation().log(&Wrapped(bound.clone()))).await.unwrap();
+    let transaction = bound.begin().await.unwrap();
+    log_action(&transaction, "approve", Resource::new("BankTransfer"), serde_json::Map::new()).await.unwrap();
+    transaction.commit().await.unwrap();
+    // What is said for this very call counts instead.
+    log_manually(&bound, Actor::user("cleo"), operation()).await.unwrap();
+    let said = bound.service().with_context(AuditContext::user("dan"));
+    said.log_operation(operation()).await.unwrap();
+    said.log_manually(Actor::user("eve"), operation()).await.unwrap();
+    scope(outer.clone(), operation().log(&db)).await.unwrap();
+    let told: Vec<_> = entries(t)
+        .await
+        .into_iter()
+        .map(|entry| (entry.actor_id.unwrap_or_default(), entry.tenant, entry.request_id))
+        .collect();
+    let acme = |who: &str| (who.to_owned(), Some("acme".to_owned()), Some("r".to_owned()));
+    let ann = acme("ann");
+    let (dan, eve) = (("dan".to_owned(), None, None), ("eve".to_owned(), None, None));
+    let ben = ("ben".to_owned(), Some("globex".to_owned()), None);
+    assert_eq!(told, [ann.clone(), ann.clone(), ann.clone(), ann, acme("cleo"), dan, eve, ben]);
+
+    let violation = log_violation(&bound, Violation::new("odd", "acme's")).await.unwrap().unwrap();
+    let export = log_export(&bound, Export::new("csv", "Thing")).await.unwrap().unwrap();
+    scope(outer.clone(), status_of(&bound, violation)).await.unwrap();
+    scope(outer.clone(), log_download(&bound, export)).await.unwrap();
+    let globex = db.with_context(outer);
+    status_of(&globex, violation).await.expect_err("it is acme's");
+    log_download(&globex, export).await.expect_err("it is acme's");
+    set_status(&globex, violation, ViolationStatus::Closed, None).await.expect_err("it is acme's");
+});
+
+db_test!(i7_a_history_over_a_bound_connection_is_of_its_tenant, async |t| {
+    create_table(t, account::Entity).await;
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    let acme = db.with_context(AuditContext::user(1).tenant("acme"));
+    let globex = db.with_context(AuditContext::user(1).tenant("globex"));
+    let row = crate::fixtures::account("Ada", 1).insert(&acme).await.unwrap();
+    let history = account::Entity::history(row.id);
+    assert_eq!(history.all(&acme).await.unwrap().len(), 1);
+    assert_eq!(history.all(&globex).await.unwrap().len(), 0);
+    let now = account::Entity::as_of(chrono::Utc::now());
+    assert!(now.one(&globex, row.id).await.unwrap().is_none());
+    assert_eq!((now.all(&globex).await.unwrap().len(), now.all(&acme).await.unwrap().len()), (0, 1));
+    // Within a task of another tenant, too.
+    let context = AuditContext::user(2).tenant("globex");
+    assert_eq!(scope(context, history.all(&acme)).await.unwrap().len(), 1);
 });
 
 db_test!(c9_a_transactions_service_makes_up_no_actor, async |t| {

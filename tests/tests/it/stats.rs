@@ -309,9 +309,9 @@ db_test!(q3_gaps_are_settled_by_their_age_where_the_database_does_not_tell, on(m
     leave_a_gap(t).await;
     let name: String = t.value("SELECT DATABASE()").await.unwrap();
     let user: String = format!("r{}", name.rsplit_once("audit_t_").unwrap().1).chars().take(30).collect();
-    t.execute(&format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'roll-up'")).await.unwrap();
+    t.execute(&format!("CREATE USER '{user}'@'%' IDENTIFIED BY ''")).await.unwrap();
     t.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{name}`.* TO '{user}'@'%'")).await.unwrap();
-    let url = t.url.replacen("root@", &format!("{user}:roll-up@"), 1);
+    let url = t.url.replacen("root@", &format!("{user}@"), 1);
     let db = Database::connect(url).await.unwrap();
     let rollups = Rollups::new().settle_after(Duration::from_secs(600));
     assert_eq!(rollups.run_once(&db).await.unwrap().gaps, 1);

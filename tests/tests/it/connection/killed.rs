@@ -87,7 +87,10 @@ async fn sessions(t: &TestDb) -> BTreeSet<i64> {
         DbBackend::Postgres => {
             "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
         }
-        _ => "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = database()",
+        _ => {
+            let sessions = t.sessions().await.expect("the sessions");
+            return sessions.into_iter().map(|(id, _)| id).collect();
+        }
     };
     t.column(sql).await.expect("the sessions").into_iter().collect()
 }

@@ -165,6 +165,10 @@ async fn put_entries_on_a_small_disk(t: &TestDb, pool: &sea_orm::DatabaseConnect
         let row = sea_orm::Statement::from_string(t.backend, "SHOW CREATE TABLE audit_log");
         let row = t.db.query_one_raw(row).await.unwrap().unwrap();
         let create: String = row.try_get_by_index(1).unwrap();
+        if !t.is_mariadb().await {
+            println!("MySQL takes only folders that it knew when it was started");
+            return None;
+        }
         drop_audit_table(t).await;
         t.execute(&format!("{create} DATA DIRECTORY = '{path}'")).await.unwrap();
     }

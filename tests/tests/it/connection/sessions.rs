@@ -107,18 +107,50 @@ pub(crate) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
 
 /// Waits until so many sessions wait for locks of others; their ids.
 pub(crate) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
-    let sql = t.pick(
-        "",
-        "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        "SELECT CAST(p.id AS SIGNED) FROM information_schema.processlist p \
-         LEFT JOIN information_schema.innodb_trx x ON x.trx_mysql_thread_id = p.id \
-         WHERE p.db = database() AND (x.trx_state = 'LOCK WAIT' OR p.state LIKE 'Waiting for table%')",
-    );
+    const POSTGRES: &str = "SELECT pid::bigint FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     until(t, &format!("{count} sessions wait"), async || {
-        let found = t.column(sql).await.expect("the sessions");
+        let found = if t.backend == DbBackend::MySql {
+            let waiting = transactions(t, Which::Waiting).await;
+            let mut sessions = t.sessions().await.expect("the sessions");
+            sessions.retain(|(id, state)| state.starts_with("Waiting for table") || waiting.contains(id));
+            sessions.into_iter().map(|(id, _)| id).collect()
+        } else {
+            t.column(POSTGRES).await.expect("the sessions")
+        };
         (found.len() >= count).then_some(found)
     })
     .await
+}
+
+/// Which of InnoDB's transactions.
+enum Which {
+    Waiting,
+    Open,
+}
+
+/// The sessions of these transactions, except one's own.
+async fn transactions(t: &TestDb, which: Which) -> Vec<i64> {
+    // MySQL 9 can't show `innodb_trx` while a session runs a statement with binary values; MariaDB has nothing else.
+    let sql = match (t.is_mariadb().await, which) {
+        (true, Which::Waiting) => {
+            "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        }
+        (true, Which::Open) => {
+            "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx \
+             WHERE trx_mysql_thread_id <> connection_id()"
+        }
+        (false, Which::Waiting) => {
+            "SELECT CAST(t.processlist_id AS SIGNED) FROM performance_schema.data_lock_waits w \
+             JOIN performance_schema.threads t ON t.thread_id = w.requesting_thread_id"
+        }
+        (false, Which::Open) => {
+            "SELECT CAST(t.processlist_id AS SIGNED) FROM performance_schema.events_transactions_current e \
+             JOIN performance_schema.threads t ON t.thread_id = e.thread_id \
+             WHERE e.state = 'ACTIVE' AND t.processlist_id <> connection_id()"
+        }
+    };
+    t.column(sql).await.expect("the transactions")
 }
 
 /// Ends a session from another one, and waits for its end.
@@ -128,12 +160,13 @@ pub(crate) async fn kill(t: &TestDb, id: i64) {
         _ => format!("KILL {id}"),
     };
     t.execute(&sql).await.expect("a killed session");
-    let there = match t.backend {
-        DbBackend::Postgres => format!("SELECT pid::bigint FROM pg_stat_activity WHERE pid = {id}"),
-        _ => format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE id = {id}"),
-    };
+    let there = format!("SELECT pid::bigint FROM pg_stat_activity WHERE pid = {id}");
     until(t, "the session ends", async || {
-        t.column::<i64>(&there).await.expect("the sessions").is_empty().then_some(())
+        let ended = match t.backend {
+            DbBackend::Postgres => t.column::<i64>(&there).await.expect("the sessions").is_empty(),
+            _ => t.sessions().await.expect("the sessions").iter().all(|(other, _)| *other != id),
+        };
+        ended.then_some(())
     })
     .await;
 }
@@ -161,19 +194,16 @@ pub(super) async fn assert_no_transaction_is_open(t: &TestDb) {
             other.execute_unprepared("BEGIN IMMEDIATE; ROLLBACK").await.expect("the write lock");
         }
         backend => {
-            let sql = match backend {
-                DbBackend::Postgres => {
-                    "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
-                     AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
-                }
-                _ => {
-                    "SELECT CAST(p.id AS SIGNED) FROM information_schema.innodb_trx x \
-                     JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id \
-                     WHERE p.db = database() AND p.id <> connection_id()"
-                }
-            };
+            const POSTGRES: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
+                 AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
             until(t, "open transactions end", async || {
-                t.column::<i64>(sql).await.expect("transactions").is_empty().then_some(())
+                let open = if backend == DbBackend::Postgres {
+                    !t.column::<i64>(POSTGRES).await.expect("transactions").is_empty()
+                } else {
+                    let open = transactions(t, Which::Open).await;
+                    t.sessions().await.expect("the sessions").iter().any(|(id, _)| open.contains(id))
+                };
+                (!open).then_some(())
             })
             .await;
         }

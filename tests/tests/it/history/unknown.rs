@@ -108,7 +108,7 @@ db_test!(q6_renamed_and_dropped_columns_stay_readable, async |t| {
     let old = renamed::before::ActiveModel {
         id: Set(1),
         headline: Set("first".into()),
-        rank: Set(5),
+        grade: Set(5),
         dropped: Set(Some("gone".into())),
     };
     let old = old.insert(&t.db).await.unwrap();
@@ -117,7 +117,7 @@ db_test!(q6_renamed_and_dropped_columns_stay_readable, async |t| {
     change.update(&t.db).await.unwrap();
     for sql in [
         "ALTER TABLE article RENAME COLUMN headline TO title",
-        "ALTER TABLE article RENAME COLUMN rank TO position",
+        "ALTER TABLE article RENAME COLUMN grade TO position",
         "ALTER TABLE article DROP COLUMN dropped",
         "ALTER TABLE article ADD COLUMN added INT NULL",
         "ALTER TABLE article ADD COLUMN extra INT NULL",
@@ -138,7 +138,7 @@ db_test!(q6_renamed_and_dropped_columns_stay_readable, async |t| {
     for name in ["headline", "heading"] {
         assert_eq!(versions[0].get(name), known(json!("first")), "{name}");
     }
-    for name in ["rank", "place", "position"] {
+    for name in ["grade", "place", "position"] {
         assert_eq!(versions[2].get(name), known(json!(5)), "{name}");
     }
     // A column that is no more is there still, but no part of the model; one that wasn't there yet is unknown.

@@ -1,6 +1,7 @@
 //! Q1, Q2, I7: questions to the log.
 
 mod filter;
+mod neighbours;
 mod page;
 mod plans;
 mod tenant;

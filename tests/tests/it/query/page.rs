@@ -179,3 +179,44 @@ db_test!(q1_pages_are_read_over_an_audited_connection_and_within_a_transaction, 
     assert_eq!(reader.page(&txn, &LogFilter::new(), &PageRequest::new()).await.unwrap().rows.len(), 2);
     txn.rollback().await.unwrap();
 });
+
+// As after the retention procedure, or when a period has moved on.
+db_test!(q1_a_page_beyond_the_newest_row_leads_back_to_older_ones, async |t| {
+    write(&t.db, &(0..4).map(entry).collect::<Vec<_>>()).await;
+    let all = LogFilter::new();
+    let at =
+        |cursor: &Option<String>| PageRequest::new().page_size(2).cursor(cursor.clone().expect("a cursor"));
+    let first = page(t, &all, PageRequest::new().page_size(2)).await.pagination;
+    let second = page(t, &all, at(&first.next_cursor)).await.pagination;
+    let unguard = "DROP TRIGGER audit_log_refuse_delete";
+    t.execute(t.pick(unguard, "ALTER TABLE audit_log DISABLE TRIGGER ALL", unguard)).await.unwrap();
+    t.execute("DELETE FROM audit_log WHERE resource_id IN ('2', '3')").await.unwrap();
+    let beyond = page(t, &all, at(&second.previous_cursor)).await;
+    assert_eq!(names(&beyond), [""; 0]);
+    assert!(beyond.pagination.has_next && !beyond.pagination.has_previous);
+    assert_eq!(names(&page(t, &all, at(&beyond.pagination.next_cursor)).await), ["1", "0"]);
+    // What comes then is found by the same cursor.
+    write(&t.db, &[entry(5)]).await;
+    assert_eq!(names(&page(t, &all, at(&second.previous_cursor)).await), ["5"]);
+    // And beyond the oldest row the way leads back to newer ones.
+    t.execute("DELETE FROM audit_log WHERE resource_id IN ('0', '1')").await.unwrap();
+    let beyond = page(t, &all, at(&first.next_cursor)).await;
+    assert_eq!(names(&beyond), [""; 0]);
+    assert!(!beyond.pagination.has_next && beyond.pagination.has_previous);
+    assert_eq!(names(&page(t, &all, at(&beyond.pagination.previous_cursor)).await), ["5"]);
+});
+
+db_test!(q1_a_page_without_rows_leads_back_to_those_there_are, async |t| {
+    write(&t.db, &(0..4).map(entry).collect::<Vec<_>>()).await;
+    let all = LogFilter::new();
+    let at =
+        |cursor: &Option<String>| PageRequest::new().page_size(2).cursor(cursor.clone().expect("a cursor"));
+    // Beyond the oldest row, by number.
+    let beyond = page(t, &all, PageRequest::new().page(9).page_size(2)).await.pagination;
+    assert!(beyond.has_previous && !beyond.has_next && beyond.next_cursor.is_none());
+    assert_eq!(names(&page(t, &all, at(&beyond.previous_cursor)).await), ["1", "0"]);
+    // Where there is nothing at all there is nowhere to go.
+    let never = LogFilter::new().action("never");
+    let nothing = page(t, &never, PageRequest::new().page(9)).await.pagination;
+    assert!(!nothing.has_previous && nothing.previous_cursor.is_none());
+});

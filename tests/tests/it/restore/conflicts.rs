@@ -78,11 +78,11 @@ db_test!(q5_rows_that_others_refer_to_do_not_go, async |t| {
     // Deleting the shelf would take books along that this restore isn't about.
     run(&db, &["INSERT INTO book (id, room, number, title) VALUES (1, 'a', 1, 'one')"]).await;
     let error = plan.execute(&db).await.unwrap_err().to_string();
-    assert!(error.contains("is referred to by 1 rows of `book`"), "{error}");
+    assert!(error.contains("is referred to by rows of `book`"), "{error}");
     let plan = Restore::revert_entry(created.id).plan(&db).await.unwrap();
     assert_eq!(
         conflicts(&plan),
-        ["shelf a/1 is referred to by 1 rows of `book` that this restore is not about"]
+        ["shelf a/1 is referred to by rows of `book` that this restore is not about"]
     );
     assert!(plan.force().execute(&db).await.is_err());
     assert_eq!(books::book::Entity::find().all(&t.db).await.unwrap().len(), 1);

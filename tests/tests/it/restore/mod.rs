@@ -4,6 +4,7 @@ mod bad;
 mod children;
 mod conflicts;
 mod rows;
+mod tenants;
 mod transactions;
 
 use audit_seaorm::entity::audit_log;

@@ -242,13 +242,13 @@ db_test!(q5_rows_come_back_into_renamed_columns, async |t| {
     let old = renamed::before::ActiveModel {
         id: Set(1),
         headline: Set("first".into()),
-        rank: Set(5),
+        grade: Set(5),
         dropped: Set(Some("gone".into())),
     };
     old.insert(&t.db).await.unwrap().delete(&t.db).await.unwrap();
     for sql in [
         "ALTER TABLE article RENAME COLUMN headline TO title",
-        "ALTER TABLE article RENAME COLUMN rank TO position",
+        "ALTER TABLE article RENAME COLUMN grade TO position",
         "ALTER TABLE article DROP COLUMN dropped",
         "ALTER TABLE article ADD COLUMN added INT NULL",
         "ALTER TABLE article ADD COLUMN extra INT NULL",

@@ -6,6 +6,7 @@ use audit_tests::db_test;
 use sea_orm::{ConnectionTrait, EntityTrait};
 
 use super::{faithful, knot, knots, run, shelves};
+use crate::connection::cascades::is_too_deep;
 use crate::connection::connect;
 use crate::fixtures::{changes, entries};
 
@@ -74,6 +75,9 @@ db_test!(i2_two_paths_to_a_row_with_children, async |t| {
             ],
         )
         .await;
+        if is_too_deep(t, "DELETE FROM hostile_knot WHERE id = 1").await {
+            return;
+        }
         let seen = entries(t).await.len();
         connect(t).execute_unprepared("DELETE FROM hostile_knot WHERE id = 1").await.unwrap();
         let left = knot::Entity::find().all(&t.db).await.unwrap().len();

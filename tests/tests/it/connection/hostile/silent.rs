@@ -75,6 +75,10 @@ db_test!(i2_rows_that_are_chosen_at_random, async |t| {
 db_test!(i2_one_row_asked_for_of_an_insert_select, async |t| {
     create_table(t, account::Entity).await;
     run(t, &["INSERT INTO account (owner, balance, iban, pin_hash) VALUES ('a', 1, 'i', 'p'), ('b', 1, 'i', 'p')"]).await;
+    if t.backend == DbBackend::MySql && !t.is_mariadb().await {
+        println!("skipped: MySQL has no RETURNING");
+        return;
+    }
     let sql = "INSERT INTO account (owner, balance, iban, pin_hash) SELECT owner, balance, iban, pin_hash FROM account RETURNING id";
     connect(t).query_one_raw(Statement::from_string(t.db.get_database_backend(), sql)).await.unwrap();
     assert_eq!(account::Entity::find().all(&t.db).await.unwrap().len(), 4);
