@@ -52,8 +52,10 @@
 //! # What they can't refuse
 //!
 //! Who owns the table can drop it, or its guards; on MySQL whoever has the `DROP` privilege can also truncate it after
-//! `SET foreign_key_checks = 0`. So let the application connect as a user that has only `SELECT` and `INSERT` on the audit
-//! tables, and run migrations as another. Finding out that somebody did it all the same is the seal's work, not the guards'.
+//! `SET foreign_key_checks = 0`. So let the application connect as a user that has only `SELECT` and `INSERT` on the tables
+//! of records, and run migrations as another. The workers keep tables of their own, which are no record and have no guards:
+//! who runs them needs `UPDATE` and `DELETE` as well on `audit_rollup`, `audit_rollup_place`, `audit_rollup_gap`
+//! (statistics), `audit_detector`, `audit_detector_state` (rules), `audit_alert` and `audit_notifier` (alerts).
 //!
 //! # Privileges
 //!

@@ -190,7 +190,22 @@ impl Rule {
         Self { name: name.into(), severity, check }
     }
 
-    /// The rules that most want, with values to begin with.
+    /// The rules that most want, with values to begin with:
+    ///
+    /// | rule | severity | finds |
+    /// |---|---|---|
+    /// | `mass_deletion` | high | 50 deletes of one actor within an hour |
+    /// | `failed_logins_of_user` | medium | 5 failed logins under one name within 15 minutes |
+    /// | `failed_logins_from_address` | high | 20 failed logins from one address within 15 minutes |
+    /// | `too_many_exports` | high | 10 exports of one actor within an hour |
+    /// | `large_exports` | high | 100,000 exported records of one actor within a day |
+    /// | `unusual_user_agent` | low | a program that an actor hasn't used before, after 20 records of that actor |
+    /// | `new_address` | low | an address that an actor hasn't come from before, after 20 records of that actor |
+    /// | `other_tenant` | high | an actor in another tenant than the first |
+    /// | `privilege_change` | high | a change of a field such as `role`, `permissions` or `is_admin` |
+    /// | `slow_request` | low | a request of more than 5 seconds; again after an hour |
+    /// | `suspicious_request` | medium | a path with `../`, `<script`, `union select` and the like; again after an hour |
+    /// | `unusual_activity` | medium | a day of 200 records or more that is far above the actor's own days, after 7 days |
     pub fn defaults() -> Vec<Self> {
         let (minutes, hours) = (|n: u64| Duration::from_secs(n * 60), |n: u64| Duration::from_secs(n * 3600));
         let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect();

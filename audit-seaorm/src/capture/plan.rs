@@ -311,6 +311,13 @@ impl Plans {
             }
             What::Truncate(names) | What::Define(names) => {
                 for name in names {
+                    if is_own(&name.name) {
+                        return Err(format!(
+                            "`{}` is a table of the audit; migrations change it, over another connection",
+                            name.name
+                        )
+                        .into());
+                    }
                     step.others.extend(self.audited(name)?.cloned());
                 }
                 // SQLite's triggers name the tables that labels come from, and would be in the way.
@@ -423,6 +430,11 @@ fn is_wanted(what: &What, target: &Audited) -> bool {
         What::Delete(_) => operations.delete,
         _ => operations.create || operations.update || operations.delete,
     }
+}
+
+/// Whether records are kept in the table: who changes it switches capture off.
+fn is_own(table: &str) -> bool {
+    crate::entity::needed().iter().any(|(own, _)| own.eq_ignore_ascii_case(table))
 }
 
 /// The table that a statement names as the one that it changes.

@@ -16,7 +16,7 @@ use crate::fixtures::{account, create_table};
 async fn tour(db: &AuditConnection, id: i64) -> Result<(), Box<dyn std::error::Error>> {
     let service = db.service();
     let export = service
-        .log_export(Export::new("csv", "BankAccount").record_count(10).file("/tmp/export.csv", 1024))
+        .log_export(Export::new("csv", "bank_account").record_count(10).file("/tmp/export.csv", 1024))
         .await?;
     service.log_login(LoginAttempt::failed("ann", "wrong password")).await?;
     service.log_system_event(SystemEvent::new(EventKind::Error, "disk full").here()).await?;

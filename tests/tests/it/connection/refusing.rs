@@ -35,6 +35,30 @@ db_test!(i1_without_its_table_nothing_is_written, async |t| {
     }
 });
 
+db_test!(c17_the_tables_of_the_audit_are_not_changed_in_passing, async |t| {
+    library(t).await;
+    let db = audited(&t.db);
+    for sql in [
+        "DROP TABLE audit_log",
+        "DROP TABLE AUDIT_VIOLATION",
+        "ALTER TABLE audit_export ADD COLUMN more INT",
+        "ALTER TABLE audit_query RENAME TO elsewhere",
+    ] {
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{error}");
+        assert_named(&error, &["is a table of the audit"]);
+    }
+    // Who says why may do it, and it leaves an entry.
+    let done = db
+        .without_audit("an old column", async |db| {
+            db.execute_unprepared("ALTER TABLE audit_export ADD COLUMN more INT").await
+        })
+        .await;
+    done.unwrap().unwrap();
+    let last = entries(t).await.pop().unwrap();
+    assert_eq!((last.action.as_str(), last.reason.as_deref()), ("audit_suspended", Some("an old column")));
+});
+
 db_test!(i1_a_read_only_database_refuses_as_without_audit, async |t| {
     let before = library(t).await;
     let pool = match t.backend {
