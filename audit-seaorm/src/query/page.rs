@@ -17,6 +17,9 @@ pub const MAX_PAGE_SIZE: u64 = 1_000;
 
 const DEFAULT_PAGE_SIZE: u64 = 50;
 
+/// What counting costs must not grow with the log, unless it is asked for.
+const DEFAULT_COUNTED: u64 = 10_000;
+
 /// Which page of an answer.
 ///
 /// By number, a page is counted off from the newest row, so rows that arrive move the others on. By cursor, every row that was
@@ -38,17 +41,17 @@ pub struct PageRequest {
     page: u64,
     page_size: u64,
     cursor: Option<String>,
-    count: bool,
+    count_up_to: Option<u64>,
 }
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self { page: 1, page_size: DEFAULT_PAGE_SIZE, cursor: None, count: true }
+        Self { page: 1, page_size: DEFAULT_PAGE_SIZE, cursor: None, count_up_to: Some(DEFAULT_COUNTED) }
     }
 }
 
 impl PageRequest {
-    /// The first page, of 50 rows, with the number of all rows.
+    /// The first page, of 50 rows, with the number of all rows, [counted up to](Self::count_up_to) 10,000.
     pub fn new() -> Self {
         Self::default()
     }
@@ -74,11 +77,25 @@ impl PageRequest {
         self
     }
 
-    /// Leaves out the number of all rows: to count them, the database must find them all.
+    /// Leaves out the number of all rows.
     #[must_use]
     pub fn without_count(mut self) -> Self {
-        self.count = false;
+        self.count_up_to = None;
         self
+    }
+
+    /// Counts all rows up to this number. If there are more, the answer says so by
+    /// [`total_count_capped`](Pagination::total_count_capped).
+    #[must_use]
+    pub fn count_up_to(mut self, rows: u64) -> Self {
+        self.count_up_to = Some(rows);
+        self
+    }
+
+    /// Counts all rows, however many: the database has to find them all, which takes the longer, the more there are.
+    #[must_use]
+    pub fn exact_count(self) -> Self {
+        self.count_up_to(u64::MAX)
     }
 
     /// One page of what `select` finds, newest first, for any entity with a column `seq`. Its order, limit and offset don't count.
@@ -124,7 +141,11 @@ impl PageRequest {
         let mut select = select;
         QueryTrait::query(&mut select).clear_order_by().reset_limit().reset_offset();
 
-        let total = if self.count { Some(count(db, &select).await?) } else { None };
+        let counted = match self.count_up_to {
+            Some(most) => Some(count(db, &select, most).await?),
+            None => None,
+        };
+        let total = counted.map(|counted| counted.rows);
         let skipped = match cursor {
             None => self.page.saturating_sub(1).saturating_mul(size),
             Some(_) => 0,
@@ -160,7 +181,7 @@ impl PageRequest {
                 }
                 Some(cursor) => (true, false, place(cursor.seq.saturating_add(1), true), None),
                 None => {
-                    let some = has_previous && total != Some(0);
+                    let some = has_previous && (total != Some(0) || counted.is_some_and(|counted| counted.capped));
                     (false, some, None, place(i64::MIN, false))
                 }
             },
@@ -173,6 +194,7 @@ impl PageRequest {
             page_size_capped: self.page_size > size,
             total_pages: total.map(|total| total.div_ceil(size)),
             total_count: total,
+            total_count_capped: counted.is_some_and(|counted| counted.capped),
             has_next,
             has_previous,
             next_cursor,
@@ -197,15 +219,32 @@ fn number(value: Value) -> Option<i64> {
     }
 }
 
-async fn count<E: EntityTrait, C: ConnectionTrait>(db: &C, select: &Select<E>) -> Result<u64, Error> {
+/// How many rows were found, and whether there are more.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    rows: u64,
+    capped: bool,
+}
+
+/// Counts the rows, up to `most`.
+async fn count<E: EntityTrait, C: ConnectionTrait>(
+    db: &C,
+    select: &Select<E>,
+    most: u64,
+) -> Result<Counted, Error> {
     let mut rows = select.as_query().clone();
     rows.clear_selects().expr(Expr::val(1));
+    // One more than that tells whether there are more. Beyond what databases can count to there is no limit.
+    if let Some(limit) = most.checked_add(1).filter(|limit| i64::try_from(*limit).is_ok()) {
+        rows.limit(limit);
+    }
     let count: SelectStatement =
         Query::select().expr_as(Func::count(Expr::val(1)), "total").from_subquery(rows, "found").take();
     let row = db.query_one(&count).await.map_err(|error| query_error(&error))?;
     let total: i64 =
         row.map_or(Ok(0), |row| row.try_get("", "total")).map_err(|error| query_error(&error))?;
-    Ok(u64::try_from(total).unwrap_or(0))
+    let total = u64::try_from(total).unwrap_or(0);
+    Ok(Counted { rows: total.min(most), capped: total > most })
 }
 
 /// Some rows of an answer.
@@ -219,7 +258,7 @@ pub struct Page<M> {
 }
 
 /// Where a page stands. Serialised: `{"current_page","page_size","total_pages","total_count","has_next","has_previous",
-/// "next_cursor"}`, with null for what isn't known, and `"page_size_capped": true` if it was.
+/// "next_cursor"}`, with null for what isn't known, and `"page_size_capped": true`, `"total_count_capped": true` if they were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Pagination {
@@ -230,10 +269,13 @@ pub struct Pagination {
     /// Whether more rows were asked for than a page may have.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub page_size_capped: bool,
-    /// How many pages there are, if it was counted.
+    /// How many pages there are, if it was counted; at least so many if the count was capped.
     pub total_pages: Option<u64>,
-    /// How many rows there are, if it was counted.
+    /// How many rows there are, if it was counted; at least so many if the count was capped.
     pub total_count: Option<u64>,
+    /// Whether there are more rows than [were counted](PageRequest::count_up_to).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub total_count_capped: bool,
     /// Whether there are older rows.
     pub has_next: bool,
     /// Whether there are newer rows.

@@ -87,6 +87,28 @@ db_test!(q1_what_is_no_page_is_refused_and_what_is_too_large_is_capped, async |t
     assert_eq!(names(&next)[0], "1000");
 });
 
+db_test!(q1_rows_are_counted_as_far_as_is_asked, async |t| {
+    write(&t.db, &(0..7).map(entry).collect::<Vec<_>>()).await;
+    let counted = async |request: PageRequest| {
+        let said = page(t, &LogFilter::new(), request.page_size(2)).await.pagination;
+        assert!(said.has_next, "whether there are more rows doesn't depend on the count");
+        (said.total_count, said.total_pages, said.total_count_capped)
+    };
+    let new = PageRequest::new;
+    assert_eq!(counted(new().count_up_to(5)).await, (Some(5), Some(3), true));
+    assert_eq!(counted(new().count_up_to(6)).await, (Some(6), Some(3), true));
+    for enough in [7, 8, 10_000, i64::MAX as u64, u64::MAX] {
+        assert_eq!(counted(new().count_up_to(enough)).await, (Some(7), Some(4), false), "{enough}");
+    }
+    assert_eq!(counted(new().count_up_to(0)).await, (Some(0), Some(0), true));
+    assert_eq!(counted(new()).await, counted(new().exact_count()).await);
+    // Beyond what was counted the pages go on.
+    let third = page(t, &LogFilter::new(), new().count_up_to(1).page_size(2).page(3)).await;
+    assert_eq!(names(&third), ["2", "1"]);
+    let said = serde_json::to_value(&third.pagination).unwrap();
+    assert_eq!((&said["total_count"], &said["total_count_capped"]), (&json!(1), &json!(true)));
+});
+
 db_test!(q1_any_select_has_pages, async |t| {
     write(&t.db, &(0..5).map(entry).collect::<Vec<_>>()).await;
     let odd = || {
