@@ -51,6 +51,7 @@ pub(crate) async fn run(t: &TestDb, audit: &Audit, rounds: usize) {
                             Side::Plain => plain::run(&pool, Work::Update, 0, &mut ids).await,
                             Side::Audited => hooked::run(&audited, Work::Update, 0, &mut ids).await,
                             Side::Trigger => triggered::run(&pool, Work::Update, 0, &mut ids).await,
+                            Side::Hooks => Ok(()),
                         }
                     })
                 })
@@ -69,7 +70,7 @@ pub(crate) async fn run(t: &TestDb, audit: &Audit, rounds: usize) {
     let (base, audited) = with_audit.each(count);
     let (_, triggered) = with_trigger.each(count);
     println!(
-        "| throughput of {CONNECTIONS} connections, updates of {ROWS} rows | {}, {} -> {} | {}, {} |",
+        "| throughput of {CONNECTIONS} connections, updates of {ROWS} rows | {}, {} -> {} | {}, {} | - | |",
         with_audit.inverse().ratio(),
         rate(base),
         rate(audited),

@@ -1,10 +1,10 @@
-//! `AuditConnection` against plain SeaORM, and on PostgreSQL against a row trigger.
+//! `AuditConnection` against plain SeaORM, against hooks, and on PostgreSQL against a row trigger.
 
 use std::time::{Duration, Instant};
 
-use audit_seaorm::{Audit, AuditConnection, AuditContext};
+use audit_seaorm::{Audit, AuditConnection, AuditContext, scope};
 use audit_tests::{DbBackend, TestDb, name_of};
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema, Statement};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Schema, Statement, TransactionTrait};
 
 use crate::concurrent;
 use crate::entity::{hooked, plain, triggered};
@@ -28,7 +28,12 @@ pub(crate) enum Side {
     Plain,
     Audited,
     Trigger,
+    /// By hooks, each write in a transaction of its own, where hooks belong.
+    Hooks,
 }
+
+/// Number of [`Side`]s.
+const SIDES: usize = 4;
 
 /// A trigger as one writes it by hand: the changed fields as jsonb, the actor from a setting.
 const TRIGGER: &str = "
@@ -65,15 +70,16 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
         t.db.execute_unprepared(TRIGGER).await.expect("the trigger");
         sides.push(Side::Trigger);
     }
+    sides.push(Side::Hooks);
     let audit = Audit::builder().build().expect("an audit");
-    let context = AuditContext::user(1).named("Ann").tenant("acme");
-    let db = audit.connect(t.db.clone()).with_context(context);
+    let db = audit.connect(t.db.clone()).with_context(context());
 
     println!(
-        "| {}: one connection, no transaction | audited / plain | trigger / plain | processor time of a row (program + server, µs) |",
-        name_of(backend)
+        "| {}: one connection, no transaction | audited / plain | trigger / plain | hooks in a transaction / plain | processor time of a row, program + server, µs: {} |",
+        name_of(backend),
+        sides.iter().map(|side| format!("{side:?}").to_lowercase()).collect::<Vec<_>>().join("; ")
     );
-    println!("|---|---|---|---|");
+    println!("|---|---|---|---|---|");
     let singles = [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
     measure(&t, &db, &sides, &singles, 100, rounds).await;
     if std::env::var_os("SINGLE").is_some() {
@@ -82,13 +88,15 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     if backend == DbBackend::Postgres {
         concurrent::run(&t, &audit, rounds).await;
     }
+    // They see none of what follows.
+    sides.pop();
     let bulks = [("insert_many", Work::InsertMany)];
     measure(&t, &db, &sides, &bulks, 1_000, rounds).await;
     let bulks = [("update_many", Work::UpdateMany), ("delete_many", Work::DeleteMany)];
     measure(&t, &db, &sides, &bulks, 20_000, (rounds / 4).max(3)).await;
     pass_through(&t, &db, rounds).await;
     if backend == DbBackend::Postgres {
-        size(&t).await;
+        size(&audit).await;
     }
     println!();
 }
@@ -104,7 +112,8 @@ async fn measure(
     let bulk = count > 100;
     let mut audited: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
     let mut trigger: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
-    let mut used: Vec<[Used; 3]> = works.iter().map(|_| Default::default()).collect();
+    let mut hooks: Vec<Pairs> = works.iter().map(|_| Pairs::default()).collect();
+    let mut used: Vec<[Used; SIDES]> = works.iter().map(|_| Default::default()).collect();
     let server = match t.db.get_database_backend() {
         DbBackend::Postgres => "postgres",
         DbBackend::MySql => "mariadbd",
@@ -112,12 +121,12 @@ async fn measure(
         _ => "",
     };
     for round in 0..rounds {
-        let mut ids = [Vec::new(), Vec::new(), Vec::new()];
+        let mut ids: [Vec<i64>; SIDES] = Default::default();
         if bulk {
             fill(t, sides, works, count).await;
         }
         for (at, (_, work)) in works.iter().enumerate() {
-            let mut times = [Duration::ZERO; 3];
+            let mut times = [Duration::ZERO; SIDES];
             for turn in 0..sides.len() {
                 let side = sides[(round + turn) % sides.len()];
                 let ids = &mut ids[side as usize];
@@ -126,6 +135,7 @@ async fn measure(
                     Side::Plain => plain::run(&t.db, *work, count, ids).await,
                     Side::Audited => hooked::run(db, *work, count, ids).await,
                     Side::Trigger => triggered::run(&t.db, *work, count, ids).await,
+                    Side::Hooks => scope(context(), by_hooks(t, *work, count, ids)).await,
                 }
                 .expect("the work");
                 times[side as usize] = start.elapsed();
@@ -133,6 +143,7 @@ async fn measure(
             }
             audited[at].push(times[0], times[1]);
             trigger[at].push(times[0], times[2]);
+            hooks[at].push(times[0], times[3]);
         }
     }
     for (at, (name, _)) in works.iter().enumerate() {
@@ -146,17 +157,18 @@ async fn measure(
                 format!("{} µs", time.as_micros())
             }
         };
-        let compared = if sides.len() > 2 {
-            format!("{}, {}", trigger[at].ratio(), unit(trigger[at].each(per).1))
-        } else {
-            "-".to_owned()
+        let compared = |side: Side, pairs: &Pairs| match sides.contains(&side) {
+            true => format!("{}, {}", pairs.ratio(), unit(pairs.each(per).1)),
+            false => "-".to_owned(),
         };
+        let (by_trigger, by_hooks) =
+            (compared(Side::Trigger, &trigger[at]), compared(Side::Hooks, &hooks[at]));
         let used: Vec<String> = sides
             .iter()
             .map(|side| used[at][*side as usize].each(u32::try_from(count).unwrap_or(1)))
             .collect();
         println!(
-            "| {name} | {}, {} -> {} | {compared} | {} |",
+            "| {name} | {}, {} -> {} | {by_trigger} | {by_hooks} | {} |",
             audited[at].ratio(),
             unit(base),
             unit(with_audit),
@@ -173,6 +185,7 @@ async fn fill(t: &TestDb, sides: &[Side], works: &[(&str, Work)], count: i64) {
             Side::Plain => "plain_account",
             Side::Audited => "hooked_account",
             Side::Trigger => "triggered_account",
+            Side::Hooks => continue,
         };
         t.execute(&format!("DELETE FROM {table}")).await.expect("an empty table");
         if !matches!(works[0].1, Work::InsertMany) {
@@ -181,6 +194,7 @@ async fn fill(t: &TestDb, sides: &[Side], works: &[(&str, Work)], count: i64) {
                     Side::Plain => plain::run(&t.db, Work::InsertMany, 1_000, &mut none).await,
                     Side::Audited => hooked::run(&t.db, Work::InsertMany, 1_000, &mut none).await,
                     Side::Trigger => triggered::run(&t.db, Work::InsertMany, 1_000, &mut none).await,
+                    Side::Hooks => Ok(()),
                 }
                 .expect("the rows");
             }
@@ -218,19 +232,49 @@ async fn pass_through(t: &TestDb, db: &AuditConnection, rounds: usize) {
     }
     let (base, passed) = pairs.each(150);
     println!(
-        "| a table that isn't audited | {}, {} -> {} µs | - | |",
+        "| a table that isn't audited | {}, {} -> {} µs | - | - | |",
         pairs.ratio(),
         base.as_micros(),
         passed.as_micros()
     );
 }
 
-/// What an entry of an update of three fields takes on disk.
-async fn size(t: &TestDb) {
+/// What an entry of an update of three fields takes on disk, indexes included.
+async fn size(audit: &Audit) {
+    let t = TestDb::new(DbBackend::Postgres).await;
+    create_table(&t, hooked::Entity).await;
+    let db = audit.connect(t.db.clone()).with_context(context());
+    let mut ids = Vec::new();
+    hooked::run(&db, Work::Create, 10, &mut ids).await.expect("the rows");
+    let mut all: Vec<i64> = ids.iter().copied().cycle().take(10_000).collect();
+    hooked::run(&db, Work::Update, 10_000, &mut all).await.expect("the updates");
     let query = "SELECT pg_total_relation_size('audit_log') / count(*) AS bytes FROM audit_log";
     let row = t.db.query_one_raw(Statement::from_string(DbBackend::Postgres, query)).await.expect("the size");
     let bytes: i64 = row.and_then(|row| row.try_get("", "bytes").ok()).unwrap_or(0);
-    println!("| bytes of an entry, mixed | {bytes} | - | |");
+    println!("| bytes of an entry, 3 changed fields | {bytes} | - | - | |");
+}
+
+/// Who does it, over the connection and by hooks.
+fn context() -> AuditContext {
+    AuditContext::user(1).named("Ann").tenant("acme")
+}
+
+/// Each write in a transaction of its own.
+async fn by_hooks(t: &TestDb, work: Work, count: i64, ids: &mut Vec<i64>) -> Result<(), DbErr> {
+    for (n, id) in match work {
+        Work::Create => (0..count).map(|n| (n, 0)).collect(),
+        _ => (0..).zip(std::mem::take(ids)).collect::<Vec<(i64, i64)>>(),
+    } {
+        let transaction = t.db.begin().await?;
+        match work {
+            Work::Create => ids.push(hooked::row(n).insert(&transaction).await?.id),
+            Work::Update => ids.push(hooked::change(id, n).update(&transaction).await?.id),
+            Work::Delete => _ = hooked::key(id).delete(&transaction).await?,
+            Work::InsertMany | Work::UpdateMany | Work::DeleteMany => {}
+        }
+        transaction.commit().await?;
+    }
+    Ok(())
 }
 
 async fn create_table<E: EntityTrait>(t: &TestDb, entity: E) {

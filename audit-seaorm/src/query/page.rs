@@ -181,7 +181,8 @@ impl PageRequest {
                 }
                 Some(cursor) => (true, false, place(cursor.seq.saturating_add(1), true), None),
                 None => {
-                    let some = has_previous && (total != Some(0) || counted.is_some_and(|counted| counted.capped));
+                    let some =
+                        has_previous && (total != Some(0) || counted.is_some_and(|counted| counted.capped));
                     (false, some, None, place(i64::MIN, false))
                 }
             },
