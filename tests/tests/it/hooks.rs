@@ -380,25 +380,6 @@ db_test!(r1_snapshots_hold_the_whole_row_where_they_are_on, async |t| {
     assert_eq!(old["db_limit"], json!(100));
 });
 
-db_test!(c2_triggers_effects_are_in_the_record, async |t| {
-    create_table(t, account::Entity).await;
-    let trigger = match t.db.get_database_backend() {
-        DbBackend::Postgres => {
-            "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note := ''by trigger''; RETURN NEW; END';
-             CREATE TRIGGER stamp BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION stamp()"
-        }
-        DbBackend::MySql => "CREATE TRIGGER stamp BEFORE INSERT ON account FOR EACH ROW SET NEW.note = 'by trigger'",
-        // SQLite's triggers can't change the row on its way in, only afterwards.
-        _ => {
-            "CREATE TRIGGER stamp AFTER INSERT ON account BEGIN UPDATE account SET note = 'by trigger' WHERE id = NEW.id; END"
-        }
-    };
-    t.execute(trigger).await.unwrap();
-    crate::fixtures::account("Ada", 1).insert(&t.db).await.unwrap();
-    let noted: Vec<_> = entries(t).await.iter().map(|entry| changes(entry)["note"].clone()).collect();
-    assert_eq!(noted.last().unwrap()["new"], json!("by trigger"), "{noted:?}");
-});
-
 db_test!(i1_rollback_of_transaction_and_savepoint_leaves_no_entry, async |t| {
     create_table(t, account::Entity).await;
     let row = quiet_account(&t.db, "Ada", 1000).await;

@@ -29,4 +29,5 @@ mod replay;
 mod restore;
 mod secrets;
 mod stats;
+mod triggers;
 mod values;
