@@ -39,8 +39,8 @@
 //! The connection doesn't see what functions do that a query calls, and, except on SQLite, what triggers write to other tables.
 //!
 //! Hooks don't see `insert_many`, `update_many`, `delete_many`, `Entity::insert/update/delete`, raw SQL, what foreign
-//! keys cascade to, and `ActiveModelTrait::update_without_returning` called through generic code. Outside of a
-//! transaction another writer may come in between the reading of the old values and the write.
+//! keys cascade to, rows of junction tables that SeaORM deletes along with a row that they link, and
+//! `ActiveModelTrait::update_without_returning` called through generic code. Outside of a transaction another writer may come in between the reading of the old values and the write.
 //!
 //! # Guarantees
 //! With the default policy a write whose entry can't be written fails, with an error that [`is_audit_error`] knows;

@@ -9,6 +9,7 @@ mod detect;
 mod failure;
 mod faults;
 mod fixtures;
+mod graphs;
 mod harness;
 mod helpers;
 mod history;
