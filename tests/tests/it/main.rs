@@ -17,6 +17,7 @@ mod hooks;
 mod labels;
 mod manual;
 mod migration;
+mod options;
 mod outbox;
 mod query;
 mod random;
