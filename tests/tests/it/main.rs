@@ -4,6 +4,7 @@ mod alerts;
 mod chinook;
 mod concurrency;
 mod connection;
+mod context;
 mod coverage;
 mod detect;
 mod failure;
