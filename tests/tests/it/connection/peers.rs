@@ -273,7 +273,10 @@ db_test!(c8_the_actor_is_right_in_concurrent_tasks, async |t| {
         })
     };
     futures_util::future::join_all((0..20).map(write)).await;
-    for entry in entries(t).await {
+    let all = entries(t).await;
+    let actors: std::collections::BTreeSet<_> = all.iter().map(|entry| entry.actor_id.clone()).collect();
+    assert_eq!((all.len(), actors.len()), (20, 20));
+    for entry in all {
         let by = format!("by {}", entry.actor_id.as_deref().unwrap());
         assert_eq!(changes(&entry)["note"]["new"], by);
     }
