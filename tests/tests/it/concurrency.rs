@@ -88,7 +88,8 @@ async fn save_a_family(
         scope(AuditContext::user(format!("{task}'s deputy")), rename(children[1], format!("{task} b"))),
         set_balance(&transaction, account, 1000 + task),
     );
-    (a?, b?, c?);
+    a.and(b)?;
+    c?;
     assert_eq!(hooks::rows_waiting(&transaction), 0, "every image found its counterpart");
     transaction.commit().await
 }

@@ -196,6 +196,42 @@ db_test!(c2_the_users_own_hooks_run_and_are_recorded, async |t| {
     assert_eq!(entries(t).await.len(), 2);
 });
 
+db_test!(c2_the_users_own_after_delete_runs_behind_the_entry, async |t| {
+    create_table(t, watched::Entity).await;
+    let new = |title: &str, parent| watched::ActiveModel {
+        id: NotSet,
+        parent_id: Set(parent),
+        title: Set(title.to_owned()),
+        slug: NotSet,
+        saves: Set(0),
+    };
+    let root = new("root", None).insert(&t.db).await.unwrap();
+    let child = new("child", Some(root.id)).insert(&t.db).await.unwrap();
+    let mourned = new("mourned", Some(root.id)).insert(&t.db).await.unwrap();
+    let before = entries(t).await.len();
+    child.clone().delete(&t.db).await.unwrap();
+    let entries_of = async || entries(t).await.split_off(before);
+    let said = |all: &[audit_seaorm::entity::audit_log::Model]| -> Vec<String> {
+        let of = |e: &audit_seaorm::entity::audit_log::Model| e.resource_id.clone().unwrap();
+        all.iter().map(|entry| format!("{} {}", entry.action, of(entry))).collect()
+    };
+    let all = entries_of().await;
+    assert_eq!(said(&all), [format!("delete {}", child.id), format!("update {}", root.id)]);
+    assert_eq!(changes(&all[0])["title"], json!({"old": "child"}));
+    assert_eq!(changes(&all[1]), json!({"slug": {"old": "root", "new": "bereaved"}}));
+
+    // Who fails after the fact doesn't undo what was recorded: the row is gone.
+    let stored = watched::Entity::find_by_id(mourned.id).one(&t.db).await.unwrap().unwrap();
+    assert!(stored.into_active_model().delete(&t.db).await.unwrap_err().to_string().contains("too late"));
+    assert_eq!(said(&entries_of().await[2..]), [format!("delete {}", mourned.id)]);
+    assert!(watched::Entity::find_by_id(mourned.id).one(&t.db).await.unwrap().is_none());
+
+    // Where nothing is deleted there is no entry, and the hook runs all the same, as without audit.
+    let ghost = watched::ActiveModel { id: Set(99), title: Set("mourned".into()), ..Default::default() };
+    assert!(ghost.delete(&t.db).await.is_err());
+    assert_eq!(entries_of().await.len(), 3);
+});
+
 db_test!(c2_saves_nested_in_a_users_hook_are_told_apart, async |t| {
     create_table(t, watched::Entity).await;
     let new = |title: &str, parent| watched::ActiveModel {
