@@ -1,6 +1,6 @@
 //! Capture on SQLite: the database itself says what changed.
 //!
-//! Each connection gets TEMP triggers on the audited tables, which live in the connection and in no file. They copy the
+//! Each connection gets TEMP triggers on the audited tables, which live in the connection and not in the database. They copy the
 //! rows before and after each change into a TEMP table, whatever made the change: a bulk statement, an upsert, a foreign
 //! key, another trigger. After the statement these images are read, compared by the derived code, and written as
 //! entries. TEMP tables follow the transaction: a rolled-back change leaves no image.

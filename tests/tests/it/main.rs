@@ -16,6 +16,7 @@ mod helpers;
 mod history;
 mod hooks;
 mod labels;
+mod log_lines;
 mod manual;
 mod migration;
 mod options;
