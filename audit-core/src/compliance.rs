@@ -24,7 +24,7 @@ pub(crate) const SEVEN_YEARS: u32 = 2555;
 pub struct Framework {
     /// Its name in upper case with `_` between words, such as `PCI_DSS`.
     pub name: String,
-    /// Whether it applies. Default: yes.
+    /// Whether it applies: what is under a framework that doesn't is recorded without it. Default: yes.
     pub enabled: bool,
     /// For how many days an entry under this framework has to be kept at least.
     pub retention_days: u32,
@@ -125,6 +125,19 @@ impl Frameworks {
     /// Those that apply, in the order of their names.
     pub fn enabled(&self) -> impl Iterator<Item = &Framework> {
         self.iter().filter(|framework| framework.enabled)
+    }
+
+    /// Of these names those that apply, each once and in its usual form. One that isn't here applies.
+    pub fn applying<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Vec<String> {
+        let mut applying: Vec<String> = Vec::new();
+        for name in names {
+            let name = normalise(name.as_ref());
+            let disabled = self.by_name.get(&name).is_some_and(|framework| !framework.enabled);
+            if !disabled && !applying.contains(&name) {
+                applying.push(name);
+            }
+        }
+        applying
     }
 
     /// The framework of this name for a change of its values; added with what is known about it if it isn't there.
@@ -253,6 +266,15 @@ mod tests {
         frameworks.enable_only(["sox", "own"]);
         let names: Vec<_> = frameworks.enabled().map(|framework| framework.name.as_str()).collect();
         assert_eq!(names, ["OWN", "SOX"]);
+    }
+
+    #[test]
+    fn r8_what_is_disabled_does_not_apply() {
+        let mut frameworks = Frameworks::default();
+        frameworks.entry("pci-dss").enabled = false;
+        let names = ["sox", "PCI DSS", "SOX", "own rules", "gdpr"];
+        assert_eq!(frameworks.applying(names), ["SOX", "OWN_RULES", "GDPR"]);
+        assert_eq!(Frameworks::none().applying(names), ["SOX", "PCI_DSS", "OWN_RULES", "GDPR"]);
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub struct ResourcePolicy {
     pub table: String,
     /// Functional area.
     pub module: Option<String>,
-    /// Compliance frameworks, normalised (`"PCI_DSS"`).
+    /// Compliance frameworks that apply, normalised (`"PCI_DSS"`).
     pub frameworks: Vec<String>,
     /// Classification of the entries.
     pub classification: Classification,
@@ -175,9 +175,9 @@ impl ResourcePolicy {
             )));
         }
         let frameworks = if options.frameworks.is_empty() {
-            spec.frameworks.iter().map(|name| crate::compliance::normalise(name)).collect()
+            config.frameworks.applying(spec.frameworks)
         } else {
-            options.frameworks.iter().map(|name| crate::compliance::normalise(name)).collect()
+            config.frameworks.applying(&options.frameworks)
         };
         let classification = options.classification.or(spec.classification).unwrap_or_else(|| {
             classify(fields.iter().filter(|field| field.tracked).map(|field| field.classification))

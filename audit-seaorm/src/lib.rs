@@ -39,13 +39,18 @@
 //! The connection doesn't see what functions do that a query calls, and, except on SQLite, what triggers write to other tables.
 //!
 //! Hooks don't see `insert_many`, `update_many`, `delete_many`, `Entity::insert/update/delete`, raw SQL, what foreign
-//! keys cascade to, and `ActiveModelTrait::update_without_returning` called through generic code. Outside of a
-//! transaction another writer may come in between the reading of the old values and the write.
+//! keys cascade to, rows of junction tables that SeaORM deletes along with a row that they link, and
+//! `ActiveModelTrait::update_without_returning` called through generic code. Outside of a transaction another writer may
+//! come in between the reading of the old values and the write.
 //!
 //! # Guarantees
 //! With the default policy a write whose entry can't be written fails, with an error that [`is_audit_error`] knows;
 //! over an [`AuditConnection`], and by hooks within a transaction, both commit together or not at all. Values that are
-//! excluded, masked or sensitive are never written anywhere.
+//! excluded, masked or sensitive are in no record, error or log line.
+//!
+//! On SQLite, rows that a statement changes wait in a TEMP table of the connection, as they are, until their entries are
+//! written. Of a statement that changes some megabytes SQLite moves them to a temporary file, which has no name and ends with
+//! the connection; `PRAGMA temp_store = MEMORY` on your connections keeps them in memory.
 
 pub mod alerts;
 mod audit;

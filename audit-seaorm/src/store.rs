@@ -1,9 +1,10 @@
 //! Writing entries to the table.
 
 use audit_core::{Entry, Error, FailurePolicy};
-use sea_orm::sea_query::{Expr, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
-    ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryTrait,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, Iterable, QueryTrait, RuntimeErr,
 };
 
 use crate::Audit;
@@ -57,19 +58,18 @@ impl Audit {
         self.write_with(db, entries, With::Nothing, Fate::Of(tickets)).await.map(|_| ())
     }
 
-    /// Like [`write`](Self::write); with the answer to a question that goes along with the entries, if there is one and
-    /// they go to the table: a yes-or-no expression that saves a statement of its own.
+    /// Like [`write`](Self::write), unless this is so in the database: the condition goes along with the entry, and saves a
+    /// statement of its own. Tells whether it was so; then nothing is written.
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub(crate) async fn write_and_ask<C: ConnectionTrait>(
+    pub(crate) async fn write_unless<C: ConnectionTrait>(
         &self,
         db: &C,
-        entries: Vec<Entry>,
-        question: Option<Expr>,
+        entry: Entry,
+        condition: Expr,
     ) -> Result<bool, Error> {
-        let with = question.map_or(With::Nothing, With::Question);
-        self.write_with(db, entries, with, fate_over::<C>()).await
+        self.write_with(db, vec![entry], With::Unless(condition), fate_over::<C>()).await
     }
 
     /// Like [`write_within`](Self::write_within); on SQLite, where one call may have several statements, followed by these.
@@ -143,13 +143,14 @@ impl Audit {
         entries.iter_mut().for_each(Entry::finish);
         let failed = |error: &DbErr| store_error(&entries, error);
         if let Some(sink) = self.sink() {
-            let answer = match with {
-                With::Question(question) => ask(db, question).await.map_err(|error| failed(&error))?,
-                _ => false,
-            };
+            if let With::Unless(condition) = with
+                && ask(db, condition).await.map_err(|error| failed(&error))?
+            {
+                return Ok(true);
+            }
             return match sink.record(&entries).await {
-                Ok(()) => Ok(answer),
-                Err(error) => self.give_up(policy, entries, error, fate).await.map(|()| answer),
+                Ok(()) => Ok(false),
+                Err(error) => self.give_up(policy, entries, error, fate).await.map(|()| false),
             };
         }
         let mut written = 0;
@@ -237,30 +238,31 @@ fn fate_over<C>() -> Fate<'static> {
 /// What goes to the database along with entries.
 enum With {
     Nothing,
-    Question(Expr),
+    /// The condition under which they aren't written.
+    Unless(Expr),
     Statements(&'static str),
 }
 
-/// Writes entries, and counts those that were written before a failure.
+/// Writes entries, and counts those that were written before a failure. Tells whether a condition stood against it.
 async fn insert<C: ConnectionTrait>(
     db: &C,
     entries: &[Entry],
     with: With,
     written: &mut usize,
 ) -> Result<bool, DbErr> {
-    let mut answer = false;
     for batch in batches(entries) {
         let last = *written + batch.len() == entries.len();
+        if let With::Unless(condition) = &with {
+            for entry in batch {
+                if db.execute(&insert_unless(entry, condition)?).await?.rows_affected() == 0 {
+                    return Ok(true);
+                }
+                *written += 1;
+            }
+            continue;
+        }
         let insert = audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from));
         match &with {
-            With::Question(question) => {
-                let mut insert = QueryTrait::into_query(insert);
-                insert.returning(Query::returning().expr(question.clone()));
-                answer = match db.query_all(&insert).await?.first() {
-                    Some(row) => row.try_get_by_index(0)?,
-                    None => return Err(DbErr::RecordNotInserted),
-                };
-            }
             With::Statements(statements) if last => {
                 let mut insert = db.get_database_backend().build(&QueryTrait::into_query(insert));
                 insert.sql.push_str("; ");
@@ -271,7 +273,25 @@ async fn insert<C: ConnectionTrait>(
         }
         *written += batch.len();
     }
-    Ok(answer)
+    Ok(false)
+}
+
+/// The insertion of an entry, which does nothing if this is so.
+fn insert_unless(entry: &Entry, condition: &Expr) -> Result<InsertStatement, DbErr> {
+    let row = audit_log::ActiveModel::from(entry);
+    let mut columns = Vec::new();
+    let mut values = Query::select();
+    for column in audit_log::Column::iter() {
+        if let Some(value) = row.get(column).into_value() {
+            columns.push(column);
+            values.expr(column.save_as(Expr::val(value)));
+        }
+    }
+    values.and_where(condition.clone().not());
+    let mut insert = Query::insert();
+    insert.into_table(audit_log::Entity).columns(columns);
+    insert.select_from(values).map_err(|error| DbErr::Query(RuntimeErr::Internal(error.to_string())))?;
+    Ok(insert)
 }
 
 /// The question by itself, where no entry goes to the database.

@@ -96,23 +96,11 @@ where
 {
     let action = if insert { action::CREATE } else { action::UPDATE };
     let Some((audit, audited)) = capture::<A::Entity, C>(action, db)? else { return Ok(model) };
-    // What a RETURNING shows is the row without what AFTER triggers have made of it.
-    let known = audited.triggers.load(Ordering::Relaxed);
-    let stored = if known { stored::again::<A, C>(&model, db).await? } else { None };
     if insert {
-        let asked = labels::of_row(&audited, None, Some(stored.as_ref().unwrap_or(&model)));
-        let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
-        let row = stored.as_ref().unwrap_or(&model);
-        let entry = recorder(&audit, action, &audited)?.created(&audited, row, &labels);
-        drop(stored);
-        let question = if known { None } else { triggers::question(&audited, db) };
-        let found = audit.write_and_ask(db, vec![entry], question).await.map_err(|e| to_db_err(&e))?;
-        if found {
-            audited.triggers.store(true, Ordering::Relaxed);
-            record_triggers_effect::<A, C>(&audit, &audited, &model, db).await?;
-        }
+        record_creation::<A, C>(&audit, &audited, &model, db).await?;
         return Ok(model);
     }
+    let stored = after_triggers::<A, C>(&audited, &model, db).await?;
     let row = stored.as_ref().unwrap_or(&model);
     let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(row));
     let Some(old) = BeforeImages::of_process().take::<ModelOf<A>>(&key, Write::Update) else {
@@ -136,9 +124,11 @@ where
     Ok(model)
 }
 
-/// The table turned out to have triggers after its row's creation was recorded: what they made of the row is recorded
-/// as a change of its own. From the next row on they are known, and the creation shows it.
-async fn record_triggers_effect<A, C>(
+/// Records a row that has come into being, with what triggers have made of it.
+///
+/// Whether there are any isn't known before the first row, and may change later. So as long as none were seen, the entry
+/// is written on the condition that there are none, in the same statement; if there are, the row is read again.
+async fn record_creation<A, C>(
     audit: &Audit,
     audited: &Arc<Audited>,
     created: &ModelOf<A>,
@@ -149,12 +139,37 @@ where
     ModelOf<A>: Send + 'static,
     C: ConnectionTrait,
 {
-    let Some(stored) = stored::again::<A, C>(created, db).await? else { return Ok(()) };
-    let asked = labels::of_row(audited, Some(created), Some(&stored));
-    let labels = asked.answer(db, stored::may_be_of_an_old_snapshot(db)).await?;
-    let entry = recorder(audit, action::UPDATE, audited)?.updated(audited, created, &stored, &labels);
+    let snapshot = stored::may_be_of_an_old_snapshot(db);
+    if let Some(has_triggers) = triggers::question(audited, db) {
+        let labels = labels::of_row(audited, None, Some(created)).answer(db, snapshot).await?;
+        let entry = recorder(audit, action::CREATE, audited)?.created(audited, created, &labels);
+        if !audit.write_unless(db, entry, has_triggers).await.map_err(|error| to_db_err(&error))? {
+            return Ok(());
+        }
+        audited.triggers.store(true, Ordering::Relaxed);
+    }
+    let stored = after_triggers::<A, C>(audited, created, db).await?;
+    let asked = labels::of_row(audited, None, Some(stored.as_ref().unwrap_or(created)));
+    let labels = asked.answer(db, snapshot).await?;
+    let row = stored.as_ref().unwrap_or(created);
+    let entry = recorder(audit, action::CREATE, audited)?.created(audited, row, &labels);
     drop(stored);
-    write(audit, db, entry).await
+    write(audit, db, Some(entry)).await
+}
+
+/// The row as triggers have left it, if the table is known to have any: what a RETURNING shows is the row without what
+/// AFTER triggers have made of it.
+async fn after_triggers<A, C>(
+    audited: &Audited,
+    row: &ModelOf<A>,
+    db: &C,
+) -> Result<Option<ModelOf<A>>, DbErr>
+where
+    A: ActiveModelTrait,
+    C: ConnectionTrait,
+{
+    let known = audited.triggers.load(Ordering::Relaxed);
+    if known { stored::again::<A, C>(row, db).await } else { Ok(None) }
 }
 
 /// Before a delete: keeps the row as it is.

@@ -48,6 +48,36 @@ pub(super) fn entries(work: &Work<'_>, images: &[Image]) -> Vec<Entry> {
     entries
 }
 
+/// One image for each row that one statement changed: what a trigger makes of the row afterwards belongs to the same change,
+/// as it does where the database shows the row only once. `further` says of which tables rows may have been changed further.
+pub(super) fn merged(images: Vec<Image>, further: impl Fn(&Arc<Audited>) -> bool) -> Vec<Image> {
+    let mut merged: Vec<Image> = Vec::with_capacity(images.len());
+    // Where the image is of the row that has this key now.
+    let mut current = HashMap::new();
+    for image in images {
+        if !further(&image.audited) {
+            merged.push(image);
+            continue;
+        }
+        let key_of = |row: &Row| (Arc::as_ptr(&image.audited), key(&image.audited, &**row));
+        let known = image.old.as_ref().and_then(|old| current.remove(&key_of(old)));
+        let now = image.new.as_ref().map(key_of);
+        let at = match known.and_then(|at: usize| merged.get_mut(at).map(|first| (at, first))) {
+            Some((at, first)) if image.new.is_some() => {
+                first.new = image.new;
+                first.labels.follow(image.labels);
+                at
+            }
+            _ => {
+                merged.push(image);
+                merged.len() - 1
+            }
+        };
+        current.extend(now.map(|now| (now, at)));
+    }
+    merged
+}
+
 /// Reads rows again, by their keys.
 pub(super) fn finds<'a>(audited: &Audited, rows: impl IntoIterator<Item = &'a Row>) -> Vec<SelectStatement> {
     let rows: Vec<&dyn Any> = rows.into_iter().map(|row| &**row as &dyn Any).collect();

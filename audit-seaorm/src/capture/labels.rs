@@ -48,6 +48,12 @@ impl Labels {
         }
     }
 
+    /// Takes over the labels of a later change of the same row.
+    pub(super) fn follow(&mut self, later: Self) {
+        self.new.retain(|(field, _)| !later.new.iter().any(|(at, _)| at == field));
+        self.new.extend(later.new);
+    }
+
     fn side(&mut self, side: Side) -> &mut Vec<(usize, Option<String>)> {
         match side {
             Side::Old => &mut self.old,

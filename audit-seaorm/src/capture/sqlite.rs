@@ -1,6 +1,6 @@
 //! Capture on SQLite: the database itself says what changed.
 //!
-//! Each connection gets TEMP triggers on the audited tables, which live in the connection and in no file. They copy the
+//! Each connection gets TEMP triggers on the audited tables, which live in the connection and not in the database. They copy the
 //! rows before and after each change into a TEMP table, whatever made the change: a bulk statement, an upsert, a foreign
 //! key, another trigger. After the statement these images are read, compared by the derived code, and written as
 //! entries. TEMP tables follow the transaction: a rolled-back change leaves no image.
@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::{Alias, Expr, Query, SqliteQueryBuilder};
@@ -23,7 +24,7 @@ use sea_orm::{
 };
 
 use self::labels::{KEPT, Keeper, References};
-use super::images::{Image, entries};
+use super::images::{Image, entries, merged};
 use super::plan::Step;
 use super::sql::{Conflict, What};
 use super::transaction::Unfinished;
@@ -61,6 +62,8 @@ struct Table {
     /// Schema and name, as statements write them.
     name: (Option<String>, String),
     triggers: Vec<String>,
+    /// Whether the table had triggers of the user's when ours were last installed.
+    triggered: AtomicBool,
     references: References,
     /// Reads this table's images.
     read: String,
@@ -127,7 +130,7 @@ impl Engine {
         match done {
             Ok((answer, read)) => {
                 match read {
-                    Some((images, others)) => self.write(work, steps.first(), images, others).await?,
+                    Some((images, others)) => self.write(work, steps, images, others).await?,
                     None => self.record(work, steps).await?,
                 }
                 work.state.end_write();
@@ -294,8 +297,14 @@ impl Engine {
         for row in db.query_all_raw(query(tables)).await? {
             present.insert((row.try_get::<String>("", "schema")?, row.try_get::<String>("", "name")?));
         }
+        let triggers = "SELECT lower(tbl_name) AS name FROM sqlite_schema WHERE type = 'trigger'";
+        let mut triggered = BTreeSet::new();
+        for row in db.query_all_raw(query(triggers)).await? {
+            triggered.insert(row.try_get::<String>("", "name")?);
+        }
         for table in &self.tables {
             let schema = table.name.0.as_deref().unwrap_or("main");
+            table.triggered.store(triggered.contains(&table.name.1.to_ascii_lowercase()), Ordering::Relaxed);
             if present.contains(&(schema.to_ascii_lowercase(), table.name.1.to_ascii_lowercase())) {
                 for trigger in &table.triggers {
                     _ = writeln!(script, "{trigger};");
@@ -323,23 +332,22 @@ impl Engine {
     async fn record(&self, work: &Work<'_>, steps: &[Step]) -> Result<(), DbErr> {
         let mut images = Vec::new();
         let mut others = true;
-        let step = steps.first().filter(|step| self.position(step).is_some());
-        if let Some(table) = step.and_then(|step| self.position(step)) {
+        if let Some(table) = steps.first().and_then(|step| self.position(step)) {
             others = self.read(work.db, table, &mut images).await?;
         }
-        self.write(work, step, images, others).await
+        self.write(work, steps, images, others).await
     }
 
     /// Writes the entries of images, after reading those of other tables than the statement's; clears and disarms.
     async fn write(
         &self,
         work: &Work<'_>,
-        step: Option<&Step>,
+        steps: &[Step],
         mut images: Vec<(i64, Image)>,
         others: bool,
     ) -> Result<(), DbErr> {
         if others {
-            let known = step.and_then(|step| self.position(step));
+            let known = steps.first().and_then(|step| self.position(step));
             let present = "SELECT DISTINCT t FROM temp.audit_capture_image";
             let rows =
                 work.db.query_all_raw(Statement::from_string(sea_orm::DbBackend::Sqlite, present)).await?;
@@ -352,6 +360,14 @@ impl Engine {
         }
         images.sort_by_key(|(order, _)| *order);
         let mut images: Vec<Image> = images.into_iter().map(|(_, image)| image).collect();
+        // Several statements in one text may change a row one after the other.
+        if let [_] = steps {
+            let triggered = self.tables.iter().filter(|table| table.triggered.load(Ordering::Relaxed));
+            let triggered: Vec<_> = triggered.map(|table| Arc::as_ptr(&table.audited)).collect();
+            if !triggered.is_empty() {
+                images = merged(images, |audited| triggered.contains(&Arc::as_ptr(audited)));
+            }
+        }
         work.label(&mut images).await?;
         let entries = entries(work, &images);
         let end = if images.is_empty() { DISARM } else { CLEAR };
@@ -413,6 +429,7 @@ impl Table {
             audited: Arc::clone(audited),
             name,
             triggers: Vec::new(),
+            triggered: AtomicBool::new(false),
             read: read_images(index, audited, &references),
             references,
         };

@@ -1,7 +1,8 @@
 //! Whether a table has triggers that may change a row after it was written.
 //!
 //! Their effect is not in what `RETURNING` shows. Looking at every row twice would cost a statement for each save, so
-//! the question goes along with a statement that is sent anyway, and a yes is remembered.
+//! the question goes along with a statement that is sent anyway, before an update's row is compared or a create's entry is
+//! written, and a yes is remembered.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ConnectionTrait, DbBackend};

@@ -231,7 +231,7 @@ impl Operation {
         }
         entry.old_data = old.map(|data| Value::Json(data).to_json());
         entry.new_data = new.map(|data| Value::Json(data).to_json());
-        entry.frameworks = self.frameworks;
+        entry.frameworks = audit.config().frameworks.applying(self.frameworks);
         entry.classification = self.classification.unwrap_or_default();
         entry.is_sensitive = self.sensitive.unwrap_or(entry.classification >= Classification::Restricted);
         entry.severity = self.severity.unwrap_or(if entry.is_sensitive || entry.status == Status::Failed {

@@ -44,10 +44,11 @@ pub async fn log_export<C: ConnectionTrait>(db: &C, export: Export) -> Result<Op
 
 async fn export_in_force<C: ConnectionTrait>(db: &C, export: Export) -> Result<Option<Uuid>, Error> {
     let audit = Audit::current();
-    let export = match audit.registry().policy_of(&export.resource_type) {
+    let mut export = match audit.registry().policy_of(&export.resource_type) {
         Some(policy) => export.with_policy(policy),
         None => export,
     };
+    export.frameworks = audit.config().frameworks.applying(export.frameworks);
     let resource = export.resource_type.clone();
     let Some(record) = make(&audit, action::EXPORT, &resource, export)? else { return Ok(None) };
     let id = record.id;

@@ -1,15 +1,17 @@
 //! The right actor and the right old values, whatever runs at the same time.
 
-use audit_seaorm::{AuditContext, capture::hooks, scope};
+use audit_seaorm::{AuditContext, capture::hooks, entity::audit_log, scope};
 use audit_tests::{DbBackend, db_test};
 use sea_orm::{
-    ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel, Set, TransactionTrait, prelude::Decimal,
+    ActiveModelTrait, ActiveValue::NotSet, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, Set,
+    TransactionTrait, prelude::Decimal,
 };
 use serde_json::json;
 
-use crate::fixtures::{account, changes, create_table, entries, quiet_account, set_balance};
+use crate::fixtures::{account, changes, create_table, entries, quiet_account, set_balance, watched};
 
 const TASKS: i64 = 200;
+const FAMILIES: i64 = 60;
 
 /// SQLite and MariaDB may refuse a write for a lock that another task holds; it is tried again, as an application would.
 macro_rules! retry {
@@ -68,6 +70,93 @@ db_test!(c8_two_hundred_tasks_at_once_keep_their_actors, async |t| {
     }
 });
 
+/// Saves, in one transaction and at the same time, two children whose hook saves their parents, and an account.
+async fn save_a_family(
+    db: &DatabaseConnection,
+    children: [i32; 2],
+    account: i64,
+    task: i64,
+) -> Result<(), DbErr> {
+    let transaction = begin(db).await?;
+    let rename = async |id: i32, title: String| {
+        let child = watched::Entity::find_by_id(id).one(&transaction).await?.expect("the child");
+        watched::ActiveModel { title: Set(title), ..child.into_active_model() }.update(&transaction).await
+    };
+    let (a, b, c) = tokio::join!(
+        rename(children[0], format!("{task} a")),
+        // Somebody else's, in the middle of the others.
+        scope(AuditContext::user(format!("{task}'s deputy")), rename(children[1], format!("{task} b"))),
+        set_balance(&transaction, account, 1000 + task),
+    );
+    a.and(b)?;
+    c?;
+    assert_eq!(hooks::rows_waiting(&transaction), 0, "every image found its counterpart");
+    transaction.commit().await
+}
+
+db_test!(c8_nested_and_joined_saves_of_many_tasks_keep_their_actors, async |t| {
+    create_table(t, account::Entity).await;
+    create_table(t, watched::Entity).await;
+    let mut families = Vec::new();
+    for task in 0..FAMILIES {
+        let new = |title: &str, parent| watched::ActiveModel {
+            id: NotSet,
+            parent_id: Set(parent),
+            title: Set(title.to_owned()),
+            slug: NotSet,
+            saves: Set(0),
+        };
+        let family = async {
+            let (one, other) = (new("p", None).insert(&t.db).await?, new("p", None).insert(&t.db).await?);
+            let a = new("a", Some(one.id)).insert(&t.db).await?;
+            let b = new("b", Some(other.id)).insert(&t.db).await?;
+            Ok::<_, DbErr>(([a.id, b.id], [one.id, other.id]))
+        };
+        let (children, parents) = audit_seaorm::suspended(family).await.unwrap();
+        families.push((children, parents, quiet_account(&t.db, "Ada", task).await.id));
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for (task, (children, _, account)) in (0..FAMILIES).zip(families.clone()) {
+        let db = t.db.clone();
+        tasks.spawn(scope(AuditContext::user(task).tenant(task % 7), async move {
+            retry!(save_a_family(&db, children, account, task));
+            assert_eq!(hooks::rows_waiting(&db), 0);
+        }));
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        outcome.unwrap();
+    }
+    let all = entries(t).await;
+    assert_eq!(all.len(), 5 * families.len());
+    for (task, (children, parents, account)) in (0..FAMILIES).zip(families) {
+        let of = |resource: &str, id: String| {
+            let own = |e: &&audit_log::Model| {
+                e.resource_type == resource && e.resource_id.as_deref() == Some(id.as_str())
+            };
+            let own: Vec<_> = all.iter().filter(own).collect();
+            assert_eq!(own.len(), 1, "{resource} {id}");
+            let actor = own[0].actor_id.clone().unwrap();
+            (actor, own[0].tenant.clone(), changes(own[0]))
+        };
+        let (me, deputy) = (task.to_string(), format!("{task}'s deputy"));
+        let tenant = Some((task % 7).to_string());
+        for (at, (who, tenant, name)) in [(&me, &tenant, "a"), (&deputy, &None, "b")].into_iter().enumerate()
+        {
+            let (actor, of_tenant, change) = of("watched", children[at].to_string());
+            assert_eq!((&actor, &of_tenant), (who, tenant));
+            assert_eq!(change["title"], json!({"old": name, "new": format!("{task} {name}")}));
+            // The save within the save.
+            let (actor, of_tenant, change) = of("watched", parents[at].to_string());
+            assert_eq!((&actor, &of_tenant), (who, tenant));
+            assert_eq!(change, json!({"saves": {"old": 1, "new": 2}}));
+        }
+        let (actor, of_tenant, change) = of("Account", account.to_string());
+        assert_eq!((actor, of_tenant), (me, tenant));
+        let money = |cents: i64| Decimal::new(cents, 2).to_string();
+        assert_eq!(change, json!({"balance": {"old": money(task), "new": money(1000 + task)}}));
+    }
+});
+
 db_test!(i3_transactions_on_one_row_make_an_unbroken_chain, async |t| {
     create_table(t, account::Entity).await;
     let row = quiet_account(&t.db, "Ada", 0).await;
@@ -100,7 +189,7 @@ db_test!(i3_transactions_on_one_row_make_an_unbroken_chain, async |t| {
     assert_eq!((json!(stored.note), json!(format!("{:.2}", stored.balance))), (note, balance));
 });
 
-async fn add_a_cent(db: &sea_orm::DatabaseConnection, id: i64, task: i32) -> Result<(), DbErr> {
+async fn add_a_cent(db: &DatabaseConnection, id: i64, task: i32) -> Result<(), DbErr> {
     let transaction = begin(db).await?;
     let current = account::Entity::find_by_id(id).one(&transaction).await?.expect("the row");
     let mut change = current.clone().into_active_model();
@@ -111,7 +200,7 @@ async fn add_a_cent(db: &sea_orm::DatabaseConnection, id: i64, task: i32) -> Res
     transaction.commit().await
 }
 
-async fn begin(db: &sea_orm::DatabaseConnection) -> Result<sea_orm::DatabaseTransaction, DbErr> {
+async fn begin(db: &DatabaseConnection) -> Result<sea_orm::DatabaseTransaction, DbErr> {
     let mut options = sea_orm::TransactionOptions::default();
     if db.get_database_backend() == DbBackend::Sqlite {
         // A transaction that reads first and writes later can't wait for another writer on SQLite.

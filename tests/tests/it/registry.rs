@@ -1,11 +1,11 @@
 //! Which entities are audited.
 
-use audit_seaorm::{Audit, Config, EntityOptions, Error};
+use audit_seaorm::{Audit, Config, EntityOptions, Error, LogFilter, Operation, get_audit_logs, module};
 use audit_tests::db_test;
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, Set};
 use serde_json::json;
 
-use crate::fixtures::{account, blog, changes, create_table, entries, only_entry, undecorated};
+use crate::fixtures::{account, blog, changes, create_table, document, entries, only_entry, undecorated};
 
 fn legacy() -> undecorated::ActiveModel {
     undecorated::ActiveModel {
@@ -141,13 +141,96 @@ db_test!(s9_switched_off_records_nothing, async |t| {
     assert_eq!(entries(t).await, []);
 });
 
+db_test!(r7_entries_are_classified_by_the_names_of_their_fields, async |t| {
+    create_table(t, undecorated::Entity).await;
+    create_table(t, document::Entity).await;
+    legacy().insert(&t.db).await.unwrap();
+    let document = document::ActiveModel { id: NotSet, body: Set(None), ratio: Set(1.0) };
+    document.insert(&t.db).await.unwrap();
+    let classes: Vec<_> =
+        entries(t).await.into_iter().map(|e| (e.resource_type, e.classification, e.is_sensitive)).collect();
+    // The one has a password, the other nothing that is known.
+    let expected = [("legacy_user", "restricted", true), ("document", "internal", false)];
+    assert_eq!(classes, expected.map(|(of, class, secret)| (of.to_owned(), class.to_owned(), secret)));
+});
+
 db_test!(r7_configuration_overrides_classification, async |t| {
+    create_table(t, undecorated::Entity).await;
+    for (class, text) in [("top_secret", "top_secret"), ("internal", "restricted")] {
+        let config =
+            Config::from_toml(&format!("[audit.classifications]\n\"legacy_user.remarks\" = \"{class}\""))
+                .unwrap();
+        let audit = Audit::builder().config(config).build().unwrap();
+        audit.within(legacy().insert(&t.db)).await.unwrap();
+        let db = audit.connect(t.db.clone());
+        legacy().insert(&db).await.unwrap();
+        let all = entries(t).await.split_off(if class == "top_secret" { 0 } else { 2 });
+        let stored: Vec<_> = all.iter().map(|entry| entry.classification.as_str()).collect();
+        assert_eq!(stored, [text, text], "the password keeps the others from being less");
+    }
+});
+
+db_test!(r6_modules_of_ones_own_are_stored_and_asked_for, async |t| {
+    create_table(t, undecorated::Entity).await;
+    let options = EntityOptions { module: Some("warehouse".into()), ..Default::default() };
+    let audit = Audit::builder().register::<undecorated::Entity>(options).build().unwrap();
+    audit.within(legacy().insert(&t.db)).await.unwrap();
+    legacy().insert(&audit.connect(t.db.clone())).await.unwrap();
+    let operation = || Operation::new("count", "Stock");
+    operation().module("warehouse").log(&t.db).await.unwrap();
+    operation().module(module::REPORTING).log(&t.db).await.unwrap();
+    operation().log(&t.db).await.unwrap();
+    let modules: Vec<_> = entries(t).await.into_iter().map(|entry| entry.module).collect();
+    let own = Some("warehouse".to_owned());
+    assert_eq!(modules, [own.clone(), own.clone(), own, Some("reporting".into()), None]);
+    let filter = LogFilter::new().module("warehouse");
+    assert_eq!(get_audit_logs(&filter).unwrap().all(&t.db).await.unwrap().len(), 3);
+});
+
+db_test!(r8_entries_say_which_frameworks_they_count_for, async |t| {
     create_table(t, account::Entity).await;
-    let config =
-        Config::from_toml("[audit.classifications]\n\"legacy_user.remarks\" = \"top_secret\"").unwrap();
-    let audit = Audit::builder().config(config).build().unwrap();
-    let policies = audit.registry().policies();
-    let policy = policies.iter().find(|policy| policy.resource == "legacy_user").unwrap();
-    assert_eq!(policy.classification, audit_seaorm::Classification::TopSecret);
-    _ = t;
+    create_table(t, undecorated::Entity).await;
+    let of = |toml: &str, own: &[&str]| {
+        let options = EntityOptions {
+            frameworks: own.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        let config = Config::from_toml(toml).unwrap();
+        Audit::builder().config(config).register::<undecorated::Entity>(options).build().unwrap()
+    };
+    let mut seen = 0;
+    for (toml, own, by_hand, expected) in [
+        // Attributes, a registration and a call name them, each in its own form.
+        (
+            "",
+            &["iso 27001", "gdpr"][..],
+            "pci-dss",
+            [r#"["SOX","PCI_DSS"]"#, r#"["ISO_27001","GDPR"]"#, r#"["PCI_DSS"]"#],
+        ),
+        // What is disabled applies to nothing.
+        (
+            "[audit.frameworks.PCI_DSS]\nenabled = false\n[audit.frameworks.ISO_27001]\nenabled = false",
+            &["iso 27001", "gdpr"],
+            "pci-dss",
+            [r#"["SOX"]"#, r#"["GDPR"]"#, ""],
+        ),
+        // A list enables what it names and nothing else that is known.
+        ("[audit]\nframeworks = [\"GDPR\"]", &["sox"], "gdpr", ["", "", r#"["GDPR"]"#]),
+    ] {
+        let audit = of(toml, own);
+        let db = audit.connect(t.db.clone());
+        audit.within(crate::fixtures::account("Ada", 1).insert(&t.db)).await.unwrap();
+        crate::fixtures::account("Ada", 1).insert(&db).await.unwrap();
+        audit.within(legacy().insert(&t.db)).await.unwrap();
+        legacy().insert(&db).await.unwrap();
+        let operation = Operation::new("approve", "Loan").framework(by_hand);
+        audit.within(operation.log(&t.db)).await.unwrap();
+        let all = entries(t).await.split_off(seen);
+        seen += all.len();
+        let stored: Vec<_> =
+            all.iter().map(|entry| entry.frameworks.as_deref().unwrap_or_default()).collect();
+        let [attributes, registration, call] = expected;
+        assert_eq!(stored, [attributes, attributes, registration, registration, call], "{toml}");
+        assert!(all.iter().all(|entry| entry.hash_matches() == Some(true)), "{toml}");
+    }
 });

@@ -1,6 +1,5 @@
 //! Who is told of what.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audit_seaorm::alerts::{Backoff, Route, TracingNotifier, dead_letters, revive};
@@ -8,12 +7,12 @@ use audit_seaorm::entity::audit_system_event;
 use audit_seaorm::{Audit, AuditContext, Clock, Error, EventLayer, Severity, scope};
 use audit_tests::db_test;
 use sea_orm::{EntityTrait, PaginatorTrait};
-use tracing::field::{Field, Visit};
 use tracing::instrument::WithSubscriber;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use uuid::Uuid;
 
 use super::{Scene, channel, received};
+use crate::log_lines::LogLines;
 
 db_test!(q7_only_violations_of_at_least_the_severity_are_told, async |t| {
     let scene = Scene::new(t);
@@ -93,27 +92,6 @@ db_test!(q7_a_route_that_fails_does_not_hold_up_others, on(sqlite), async |t| {
         || alert.last_error.as_deref() == Some("the channel is closed")));
 });
 
-/// Keeps events as level, target and fields.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<String>>>);
-
-impl<S: tracing::Subscriber> Layer<S> for Kept {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        struct Fields(String);
-        impl Visit for Fields {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                self.0.push_str(&format!(" {}={value:?}", field.name()));
-            }
-        }
-        let metadata = event.metadata();
-        if metadata.target() == "audit_seaorm::alerts" {
-            let mut fields = Fields(metadata.level().to_string());
-            event.record(&mut fields);
-            self.0.lock().expect("lock").push(fields.0);
-        }
-    }
-}
-
 db_test!(q7_the_log_gets_alerts_and_no_events_of_them, async |t| {
     let scene = Scene::new(t);
     let mut expected = Vec::new();
@@ -126,11 +104,11 @@ db_test!(q7_the_log_gets_alerts_and_no_events_of_them, async |t| {
         ));
     }
     let worker = scene.worker_of(scene.route(TracingNotifier::new()).at_least(Severity::Low));
-    let (kept, audit) = (Kept::default(), Audit::builder().store(t.db.clone()).build().unwrap());
+    let (kept, audit) = (LogLines::default(), Audit::builder().store(t.db.clone()).build().unwrap());
     let subscriber = tracing_subscriber::registry().with(EventLayer::new(audit.clone())).with(kept.clone());
     let pass = worker.run_once(&t.db).with_subscriber(subscriber).await.unwrap();
     assert_eq!(pass.delivered, 3);
-    assert_eq!(*kept.0.lock().unwrap(), expected);
+    assert_eq!(kept.of("audit_seaorm::alerts"), expected);
     audit.flush().await.unwrap();
     assert_eq!(audit_system_event::Entity::find().count(&t.db).await.unwrap(), 0);
 });

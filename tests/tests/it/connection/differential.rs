@@ -8,6 +8,7 @@ use proptest::test_runner::TestRunner;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, ModelTrait, Schema, Set,
 };
+use serde_json::json;
 
 use crate::fixtures::music::{self, band, disc};
 use crate::fixtures::scalars::{self, Mood};
@@ -137,7 +138,17 @@ async fn prepare(t: &TestDb) {
 
 db_test!(i6_every_path_writes_the_same_entry, async |t| {
     prepare(t).await;
-    let context = AuditContext::user("a'b").named("Ann \"x\" \\ 😀").tenant("acme").reason("because");
+    let context = AuditContext::user("a'b")
+        .named("Ann \"x\" \\ 😀")
+        .email("ann@example.org")
+        .tenant("acme")
+        .ip("2001:db8::7")
+        .user_agent("agent 'x' \"y\" \\")
+        .session_id("session-1")
+        .request_id("request-1")
+        .request_data(json!({"path": "/a", "password": "hunter2"}))
+        .reason("because")
+        .with("department", json!({"name": "treasury"}));
     let stored = Audit::builder().build().unwrap().connect(t.db.clone()).with_context(context.clone());
     let (travelled, hooked) = (MemorySink::new(), MemorySink::new());
     let through_rows = Audit::builder().sink(travelled.clone()).build().unwrap();

@@ -12,7 +12,7 @@
 //! | a save without a change makes no entry | `c6_saving_without_a_change_makes_no_entry_here_either` | `hooks::c6_saving_without_a_change_makes_no_entry` |
 //! | `SET views = views + 1` is recorded as a number | `c5_an_expression_is_recorded_as_its_result` | they don't see it |
 //! | one field is saved, another is dirty | `c6_only_the_saved_field_is_recorded` | the same |
-//! | many-to-many changes | `c20_many_to_many_changes_are_recorded` | `hooks::c2_graphs_of_active_models_and_junctions_are_recorded` |
+//! | many-to-many changes | `c20_many_to_many_changes_are_recorded` | `graphs::c2_graphs_of_active_models_and_junctions_are_recorded` |
 //! | the actor in concurrent tasks of one thread | `c8_the_actor_is_right_in_concurrent_tasks` | `concurrency::c8_two_hundred_tasks_at_once_keep_their_actors`, `concurrency::c8_saves_joined_in_one_task_do_not_mix` |
 //! | the actor after a nested scope has ended | `c8_after_a_nested_scope_the_outer_actor_counts_again` | `concurrency::c8_the_outer_actor_counts_again_after_a_nested_scope` |
 //! | the actor is kept on bulk and raw writes | `c5_bulk_and_raw_writes_keep_the_actor` | they don't see it |
@@ -273,7 +273,10 @@ db_test!(c8_the_actor_is_right_in_concurrent_tasks, async |t| {
         })
     };
     futures_util::future::join_all((0..20).map(write)).await;
-    for entry in entries(t).await {
+    let all = entries(t).await;
+    let actors: std::collections::BTreeSet<_> = all.iter().map(|entry| entry.actor_id.clone()).collect();
+    assert_eq!((all.len(), actors.len()), (20, 20));
+    for entry in all {
         let by = format!("by {}", entry.actor_id.as_deref().unwrap());
         assert_eq!(changes(&entry)["note"]["new"], by);
     }
