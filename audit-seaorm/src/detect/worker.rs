@@ -236,7 +236,7 @@ impl Detector {
         let stored = memory.states.store(&txn, &self.rules).await?;
         // What is looked at next isn't older than the oldest of these, but for what comes late. More go than came.
         let reached = seen.first().map_or(now, |oldest| Ord::min(now, oldest.at.timestamp()));
-        memory.states.forget(&txn, reached, FORGOTTEN + stored).await?;
+        memory.states.forget(&txn, &self.rules, reached, FORGOTTEN + stored).await?;
         record(&txn, &mut findings).await?;
         let waiting = places.values().any(Place::has_gaps);
         put_place(&txn, &places).await?;

@@ -24,14 +24,14 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub(super) fn from_day<Z: TimeZone>(&mut self, day: NaiveDate, zone: &Z) {
+    pub(super) fn begin_on<Z: TimeZone>(&mut self, day: NaiveDate, zone: &Z) {
         match start_of_day(day, zone) {
             Ok(start) => self.start = Some(start),
             Err(error) => self.mistake = Some(error.to_string()),
         }
     }
 
-    pub(super) fn to_day<Z: TimeZone>(&mut self, day: NaiveDate, zone: &Z) {
+    pub(super) fn end_on<Z: TimeZone>(&mut self, day: NaiveDate, zone: &Z) {
         match end_of_day(day, zone) {
             Ok(end) => self.end = Some(end),
             Err(error) => self.mistake = Some(error.to_string()),
@@ -102,13 +102,13 @@ macro_rules! period_methods {
 
         /// From the beginning of this day on, in this time zone.
         pub fn from_day<Z: chrono::TimeZone>(mut self, day: chrono::NaiveDate, zone: &Z) -> Self {
-            self.span.from_day(day, zone);
+            self.span.begin_on(day, zone);
             self
         }
 
         /// Up to the end of this day, in this time zone: the day belongs to the period.
         pub fn to_day<Z: chrono::TimeZone>(mut self, day: chrono::NaiveDate, zone: &Z) -> Self {
-            self.span.to_day(day, zone);
+            self.span.end_on(day, zone);
             self
         }
 
