@@ -147,7 +147,7 @@ impl LogFilter {
         self
     }
 
-    /// This action.
+    /// This action, as it was written. The set is open: of an action that there isn't, nothing is found, and that is no error.
     pub fn action(self, action: impl Into<String>) -> Self {
         self.with(Field::Action, vec![action.into()])
     }
@@ -200,7 +200,8 @@ impl LogFilter {
     /// Entries whose action, actor, resource or details contain this text, whatever its case. `%` and `_` mean
     /// themselves. Databases differ in what they know of letter case beyond ASCII.
     ///
-    /// There is no index for it: the newest entries are looked at first, and the rarer the text, the more of them.
+    /// There is no index for it: the newest entries are looked at first, and the rarer the text, the more of them. On PostgreSQL a
+    /// database's administrator may add one; its definition is in `docs/DESIGN.md` ("Why no full text or trigrams on PostgreSQL?").
     pub fn search(mut self, text: impl Into<String>) -> Self {
         self.search = Some(text.into());
         self

@@ -40,7 +40,8 @@ impl LogFilter {
     /// Sets a filter by its name from a text: `search`, `days`, `start_date`, `end_date`, `action`, `model` (or `entity`),
     /// `resource_id` (or `entity_id`), `module`, `status`, `severity`, `user`, `actor`, `actor_name`, `actor_email`, `ip`,
     /// `session_id`, `request_id`, `transaction_id`, `tenant`, `security` (`true` or `false`). Several actions, modules, statuses or
-    /// severities are separated by commas.
+    /// severities are separated by commas. Statuses and severities are sets of words, and another word is an error; actions and modules
+    /// are open sets, so of one that isn't known nothing is found.
     ///
     /// Dates are moments of RFC 3339 (`2026-01-31T10:00:00Z`) or whole days in this time zone (`2026-01-31`); the day of
     /// `end_date` belongs to the period.
