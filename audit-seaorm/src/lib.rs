@@ -99,8 +99,8 @@ pub use log::{
 };
 pub use metrics::Metrics;
 pub use query::{
-    LogFilter, LogReader, MAX_PAGE_SIZE, Page, PageRequest, Pagination, end_of_day, get_audit_logs,
-    get_audit_trail, get_user_activity, parse_day, start_of_day,
+    Handled, LogFilter, LogReader, MAX_PAGE_SIZE, Page, PageRequest, Pagination, RecordFamily, RecordFilter,
+    RecordReader, end_of_day, get_audit_logs, get_audit_trail, get_user_activity, parse_day, start_of_day,
 };
 pub use registry::{Audited, Registry};
 pub use restore::Restore;

@@ -54,6 +54,52 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     }
 }
 
+/// A worker whose work comes in batches, each of which is done to its end.
+pub(crate) trait Batched<C>: Clone + Send + Sync + 'static {
+    /// What batches have done.
+    type Done: Default + Send + 'static;
+
+    /// Does one batch, and says whether there may be more.
+    fn batch(self, db: Arc<C>) -> impl Future<Output = Result<(Self::Done, bool), Error>> + Send + 'static;
+
+    /// Adds what another batch has done.
+    fn add(all: &mut Self::Done, done: Self::Done);
+}
+
+/// Does batch after batch, until there are no more or somebody asks for an end.
+pub(crate) async fn all_batches<C, W: Batched<C>>(
+    worker: &W,
+    db: &Arc<C>,
+    stop: &Stop,
+) -> Result<W::Done, Error> {
+    let mut all = W::Done::default();
+    loop {
+        let (done, more) = to_the_end(worker.clone().batch(Arc::clone(db))).await?;
+        W::add(&mut all, done);
+        if !more || stop.is_asked() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Does all batches again and again in the background, and says after each turn what was done.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(crate) fn in_background<C: Send + Sync + 'static, W: Batched<C>>(
+    name: &'static str,
+    every: Duration,
+    worker: W,
+    db: C,
+    say: fn(W::Done),
+) -> WorkerTask {
+    let db = Arc::new(db);
+    WorkerTask::start(name, every, move |stop| {
+        let (worker, db) = (worker.clone(), Arc::clone(&db));
+        async move { all_batches(&worker, &db, &stop).await.map(say) }
+    })
+}
+
 /// A worker in the background. When this is dropped, it ends after the step that it is in.
 #[derive(Debug)]
 #[must_use = "the worker ends when this is dropped"]

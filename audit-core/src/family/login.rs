@@ -98,6 +98,10 @@ impl LoginAttempt {
 
     /// Whether it is known where it came from.
     pub fn has_place(&self) -> bool {
-        self.country.is_some() || self.region.is_some() || self.city.is_some() || self.latitude.is_some()
+        self.country.is_some()
+            || self.region.is_some()
+            || self.city.is_some()
+            || self.latitude.is_some()
+            || self.longitude.is_some()
     }
 }

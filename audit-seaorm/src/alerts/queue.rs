@@ -24,23 +24,25 @@ pub(super) const DEAD: &str = "dead";
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 1000;
 
-/// Alerts that nobody got, newest first, of all notifiers; within a tenant's context only that tenant's. It is a query, so go on
-/// with it: filter, count, paginate.
+/// Alerts that nobody got, newest first, of all notifiers; only those of the tenant, if the context in force has one: the context
+/// that the connection is [bound](crate::AuditConnection::with_context) to, or else the task's. It is a query, so go on with it:
+/// filter, count, paginate.
 ///
 /// ```no_run
 /// # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-/// for dead in audit_seaorm::alerts::dead_letters().all(&db).await? {
+/// use audit_seaorm::alerts::{dead_letters, revive};
+/// for dead in dead_letters(&db).all(&db).await? {
 ///     println!("{} to {}: {}", dead.violation_id, dead.notifier, dead.last_error.unwrap_or_default());
-///     audit_seaorm::alerts::revive(&db, dead.id).await?;
+///     revive(&db, dead.id).await?;
 /// }
 /// # Ok(()) }
 /// ```
-pub fn dead_letters() -> Select<audit_alert::Entity> {
+pub fn dead_letters<C: ConnectionTrait>(db: &C) -> Select<audit_alert::Entity> {
     let dead = audit_alert::Entity::find()
         .filter(audit_alert::Column::State.eq(DEAD))
         .order_by_desc(audit_alert::Column::ChangedAt)
         .order_by_desc(audit_alert::Column::Id);
-    match crate::current().tenant {
+    match context_over(db).and_then(|context| context.tenant.clone()) {
         Some(tenant) => dead.filter(audit_alert::Column::Tenant.eq(&*stored_tenant(&tenant))),
         None => dead,
     }

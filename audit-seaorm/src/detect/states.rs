@@ -90,52 +90,46 @@ impl States {
             let text = serde_json::to_string(&kept.state)
                 .map_err(|_| DbErr::Custom("a rule's state can't be written as JSON".into()))?;
             if text != kept.stored {
-                let until = kept.state.needed_until(rule).map(|micros| micros.div_euclid(1_000_000) + 1);
-                changed.push((kept.id.clone(), rule.name.as_str(), text.clone(), until));
+                let until = needed_until(&kept.state, rule);
+                changed.push((kept.id.clone(), rule.name.clone(), text.clone(), until));
                 kept.stored = text;
             }
         }
-        // In one order, whoever writes.
-        changed.sort_unstable();
-        for batch in batches(&changed) {
-            let columns = ["id", "rule", "state", "needed_until"];
-            let mut insert = Query::insert().into_table(TABLE).columns(columns).take();
-            for (id, rule, state, until) in batch {
-                insert.values_panic([
-                    id.as_str().into(),
-                    (*rule).into(),
-                    state.as_str().into(),
-                    (*until).into(),
-                ]);
-            }
-            let new = |column: &'static str| match db.get_database_backend() {
-                DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col(column))),
-                _ => Expr::col(("excluded", column)),
-            };
-            let mut conflict = OnConflict::column("id");
-            conflict.value("state", new("state")).value("needed_until", new("needed_until"));
-            insert.on_conflict(conflict);
-            db.execute(&insert).await?;
-        }
+        write(db, &mut changed).await?;
         Ok(changed.len() as u64)
     }
 
     /// Forgets up to so many states that nothing that is still to be looked at needs: it is of this second, or of a later one.
+    ///
+    /// How long a state is needed was stored when it changed last. Its rule may have been given a longer window since, so the rule
+    /// is asked once more before a state goes.
     pub(super) async fn forget<C: ConnectionTrait>(
         &mut self,
         db: &C,
+        rules: &[Rule],
         reached: i64,
         most: u64,
     ) -> Result<(), DbErr> {
         let needless = Query::select()
-            .column("id")
+            .columns(["id", "rule", "state"])
             .from(TABLE)
             .and_where(Expr::col("needed_until").lte(reached))
             .order_by("needed_until", Order::Asc)
             .limit(most)
             .take();
-        let ids = db.query_all(&needless).await?;
-        let ids: Vec<String> = ids.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+        let (mut ids, mut needed): (Vec<String>, Vec<Stored>) = Default::default();
+        for row in db.query_all(&needless).await? {
+            let (id, name, text): (String, String, String) =
+                (row.try_get("", "id")?, row.try_get("", "rule")?, row.try_get("", "state")?);
+            let until = rules.iter().find(|rule| rule.name == name).and_then(|rule| {
+                needed_until(&serde_json::from_str(&text).ok()?, rule).filter(|until| *until > reached)
+            });
+            match until {
+                Some(until) => needed.push((id, name, text, Some(until))),
+                None => ids.push(id),
+            }
+        }
+        write(db, &mut needed).await?;
         if ids.is_empty() {
             return Ok(());
         }
@@ -147,6 +141,40 @@ impl States {
         self.known.retain(|_, kept| !gone.contains(&kept.id));
         Ok(())
     }
+}
+
+/// A state as it is stored: id, rule, JSON, and from which second on it isn't needed.
+type Stored = (String, String, String, Option<i64>);
+
+/// From which second on a state isn't needed; `None` if it always is.
+fn needed_until(state: &State, rule: &Rule) -> Option<i64> {
+    state.needed_until(rule).map(|micros| micros.div_euclid(1_000_000) + 1)
+}
+
+async fn write<C: ConnectionTrait>(db: &C, states: &mut [Stored]) -> Result<(), DbErr> {
+    // In one order, whoever writes.
+    states.sort_unstable();
+    for batch in batches(states) {
+        let columns = ["id", "rule", "state", "needed_until"];
+        let mut insert = Query::insert().into_table(TABLE).columns(columns).take();
+        for (id, rule, state, until) in batch {
+            insert.values_panic([
+                id.as_str().into(),
+                rule.as_str().into(),
+                state.as_str().into(),
+                (*until).into(),
+            ]);
+        }
+        let new = |column: &'static str| match db.get_database_backend() {
+            DbBackend::MySql => Expr::expr(Func::cust("VALUES").arg(Expr::col(column))),
+            _ => Expr::col(("excluded", column)),
+        };
+        let mut conflict = OnConflict::column("id");
+        conflict.value("state", new("state")).value("needed_until", new("needed_until"));
+        insert.on_conflict(conflict);
+        db.execute(&insert).await?;
+    }
+    Ok(())
 }
 
 /// Keys may be long, and name people.

@@ -21,7 +21,7 @@ use crate::db_error::query_error;
 use crate::entity::{StoredFamily, audit_violation};
 use crate::store::batches;
 use crate::tail::{self, Place};
-use crate::worker::{Stop, WorkerTask, to_the_end};
+use crate::worker::{Batched, Stop, WorkerTask, all_batches, in_background};
 
 const TABLE: &str = "audit_detector";
 
@@ -140,7 +140,7 @@ impl Detector {
     where
         C: ConnectionTrait + TransactionTrait + Clone + Send + Sync + 'static,
     {
-        self.run(&Arc::new(db.clone()), &Stop::default()).await
+        all_batches(self, &Arc::new(db.clone()), &Stop::default()).await
     }
 
     /// Runs in the background until it is stopped: at once, and then again and again. A run that fails is logged, and tried again
@@ -153,43 +153,11 @@ impl Detector {
     where
         C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
     {
-        let (every, db) = (self.every, Arc::new(db));
-        WorkerTask::start("detection", every, move |stop| {
-            let (detector, db) = (self.clone(), Arc::clone(&db));
-            async move {
-                for finding in detector.run(&db, &stop).await?.findings {
-                    tracing::warn!(rule = finding.rule, count = finding.count, "suspicious activity");
-                }
-                Ok(())
+        in_background("detection", self.every, self, db, |done| {
+            for finding in done.findings {
+                tracing::warn!(rule = finding.rule, count = finding.count, "suspicious activity");
             }
         })
-    }
-
-    /// Batch after batch, until there are no more or somebody asks for an end.
-    async fn run<C>(&self, db: &Arc<C>, stop: &Stop) -> Result<Detected, Error>
-    where
-        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
-    {
-        let mut all = Detected::default();
-        loop {
-            let (detector, db) = (self.clone(), Arc::clone(db));
-            let (done, more) = to_the_end(async move {
-                let mut memory = detector.memory.lock().await;
-                let done = detector.run_batch(&*db, &mut memory).await;
-                done.map_err(|error| {
-                    // It went on in memory, and not in the database.
-                    memory.states.clear();
-                    query_error(&error)
-                })
-            })
-            .await?;
-            all.observations += done.observations;
-            all.findings.extend(done.findings);
-            all.waiting = done.waiting;
-            if !more || stop.is_asked() {
-                return Ok(all);
-            }
-        }
     }
 
     async fn run_batch<C>(&self, db: &C, memory: &mut Memory) -> Result<(Detected, bool), DbErr>
@@ -236,13 +204,36 @@ impl Detector {
         let stored = memory.states.store(&txn, &self.rules).await?;
         // What is looked at next isn't older than the oldest of these, but for what comes late. More go than came.
         let reached = seen.first().map_or(now, |oldest| Ord::min(now, oldest.at.timestamp()));
-        memory.states.forget(&txn, reached, FORGOTTEN + stored).await?;
+        memory.states.forget(&txn, &self.rules, reached, FORGOTTEN + stored).await?;
         record(&txn, &mut findings).await?;
         let waiting = places.values().any(Place::has_gaps);
         put_place(&txn, &places).await?;
         txn.commit().await?;
         memory.run = run;
         Ok((Detected { observations: seen.len() as u64, findings, waiting }, more))
+    }
+}
+
+impl<C> Batched<C> for Detector
+where
+    C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+{
+    type Done = Detected;
+
+    async fn batch(self, db: Arc<C>) -> Result<(Detected, bool), Error> {
+        let mut memory = self.memory.lock().await;
+        let done = self.run_batch(&*db, &mut memory).await;
+        done.map_err(|error| {
+            // It went on in memory, and not in the database.
+            memory.states.clear();
+            query_error(&error)
+        })
+    }
+
+    fn add(all: &mut Detected, done: Detected) {
+        all.observations += done.observations;
+        all.findings.extend(done.findings);
+        all.waiting = done.waiting;
     }
 }
 

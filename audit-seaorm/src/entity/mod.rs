@@ -33,7 +33,7 @@ fn table<E: EntityTrait>(entity: E) -> (&'static str, Vec<String>) {
     (entity.table_name(), E::Column::iter().map(|column| column.as_str().to_owned()).collect())
 }
 
-pub(crate) use recorded::StoredFamily;
+pub use recorded::StoredFamily;
 
 fn parse_list(column: &str, text: Option<&str>) -> Result<Vec<String>, Error> {
     text.map_or_else(

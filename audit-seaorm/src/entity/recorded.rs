@@ -9,21 +9,30 @@ use uuid::Uuid;
 
 use super::parse_list;
 
-/// A family and the entity of its table.
-pub(crate) trait StoredFamily: Family + Sized {
+/// A family of [records](Recorded) and the entity of its table. Nothing else can implement it.
+pub trait StoredFamily: Family + Sized + sealed::Sealed {
     /// The entity.
     type Entity: EntityTrait;
     /// A row to be inserted.
+    #[doc(hidden)]
     type Row: ActiveModelTrait<Entity = Self::Entity> + Send;
 
     /// The row of a record.
+    #[doc(hidden)]
     fn row(record: &Recorded<Self>) -> Self::Row;
 
     /// The column `id`.
+    #[doc(hidden)]
     fn id() -> <Self::Entity as EntityTrait>::Column;
 
     /// The record, if it is of this family.
+    #[doc(hidden)]
     fn of(record: &Record) -> Option<&Recorded<Self>>;
+}
+
+pub(super) mod sealed {
+    /// Records of other families have no place among those that are written and delivered.
+    pub trait Sealed {}
 }
 
 /// How a field stands in its column.
@@ -192,7 +201,7 @@ macro_rules! record_entity {
         }
 
         impl Model {
-        /// The metadata as a type of your own; `None` if there is none.
+            /// The metadata as a type of your own; `None` if there is none.
             ///
             /// # Errors
             /// [`Error::Format`] if it isn't of this type.
@@ -207,6 +216,8 @@ macro_rules! record_entity {
                 Some(record.is_ok_and(|record| record.digest().as_slice() == stored))
             }
         }
+
+        impl super::recorded::sealed::Sealed for $family {}
 
         impl super::StoredFamily for $family {
             type Entity = Entity;

@@ -45,8 +45,8 @@
 //! Entries of status `warning` count as changes; [`RecordedChange::uncertain`] marks them. An entry that came late from the
 //! outbox has a late number, so its change seems to be the last. Entries about rows that were recorded by hand with the actions
 //! `create`, `update` and `delete` count as changes.
-//! If the context in force in the task has a tenant, only that tenant's entries are read. A context that is bound to a connection
-//! (`with_context`) can't be seen from here: name the tenant by `tenant(..)`, or read within [`scope`](crate::scope).
+//! If the context in force has a tenant, only that tenant's entries are read: the context that the connection is
+//! [bound](crate::AuditConnection::with_context) to, or else the task's ([`scope`](crate::scope)). `tenant(..)` names another.
 
 mod as_of;
 mod difference;

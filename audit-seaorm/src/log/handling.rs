@@ -12,8 +12,8 @@ use crate::store::is_transaction;
 
 /// Where the handling of a violation or system event stands.
 ///
-/// The tenant is that of the task's context. One that is bound to a connection (`with_context`) can't be seen from here: ask
-/// within [`scope`](crate::scope), or by [`AuditConnection::service`](crate::AuditConnection::service).
+/// The tenant is that of the context in force: the one that the connection is [bound](crate::AuditConnection::with_context) to, or
+/// else the task's ([`scope`](crate::scope)). For many records at once, see [`RecordReader::handling`](crate::RecordReader::handling).
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such record, or it isn't the context's tenant's; [`Error::Store`] if it can't be read.
@@ -35,11 +35,8 @@ async fn status_of_in_force<C: ConnectionTrait>(db: &C, record: Uuid) -> Result<
     })
 }
 
-/// Takes a step in the handling of a violation or system event, in the context in force; what may follow what, says
-/// [`ViolationStatus::next`].
-///
-/// A context that is bound to a connection (`with_context`) can't be seen from here: call this within [`scope`](crate::scope),
-/// or by [`AuditConnection::service`](crate::AuditConnection::service).
+/// Takes a step in the handling of a violation or system event, in the context in force (that which the connection is
+/// [bound](crate::AuditConnection::with_context) to, or else the task's); what may follow what, says [`ViolationStatus::next`].
 ///
 /// # Errors
 /// [`Error::Transition`] if the step isn't possible, also because somebody else has just taken one; [`Error::NotFound`] if

@@ -58,8 +58,8 @@ async fn export_in_force<C: ConnectionTrait>(db: &C, export: Export) -> Result<O
 /// Records that somebody fetched the file of an export: an entry of the action `download` on the resource `audit_export`.
 /// How often and by whom it was fetched is that resource's trail.
 ///
-/// A context that is bound to a connection (`with_context`) can't be seen from here: call this within [`scope`](crate::scope),
-/// or by [`AuditConnection::service`](crate::AuditConnection::service).
+/// It is looked for in the tenant of the context in force: that which the connection is [bound](crate::AuditConnection::with_context)
+/// to, or else the task's.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such export, or not in the context's tenant; else as [`Operation::log`].
@@ -92,7 +92,8 @@ async fn download_in_force<C: ConnectionTrait>(db: &C, export: Uuid) -> Result<(
 /// Records a violation, and says under which id; `None` if its [finding](Violation::finding) has been recorded before in the context's
 /// tenant. In a tenant the column `finding` holds tenant and name, as a JSON list.
 ///
-/// Within a transaction it is written in the background, apart from it, so that it survives a rollback.
+/// Outside of a transaction it is written at once, so that its handling may begin. Within one it is written in the background, apart
+/// from it, so that it survives a rollback; until then it has no status.
 ///
 /// # Errors
 /// [`Error::Store`] if it can't be written, or would be lost with the transaction because the audit has no connection of its
@@ -186,7 +187,8 @@ async fn logout_in_force<C: ConnectionTrait>(db: &C) -> Result<(), Error> {
 
 /// Records a system event, and says under which id.
 ///
-/// Within a transaction it is written in the background, apart from it.
+/// Outside of a transaction it is written at once. Within one it is written in the background, apart from it, if the audit has a
+/// connection of its own; else it shares the transaction's fate.
 ///
 /// # Errors
 /// As [`log_export`].

@@ -1,20 +1,18 @@
 //! Which entries to find.
 
 use audit_core::{Error, Severity, Status, stored_tenant};
-use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::days::{end_of_day, start_of_day};
 use super::json::member_is;
+use super::span::{Moment, Span, period_methods, recorded_during, recorded_in};
 use super::text::{search, without_nul};
 use crate::entity::audit_log::Column;
 use crate::stats::security_condition;
 
 /// Most values of one sort: databases limit what a statement may carry.
-const MAX_VALUES: usize = 1_000;
+pub(super) const MAX_VALUES: usize = 1_000;
 
 /// Which entries to find. What isn't said doesn't restrict; everything said must hold, and where several values were given,
 /// one of them.
@@ -29,19 +27,12 @@ const MAX_VALUES: usize = 1_000;
 pub struct LogFilter {
     texts: Vec<(Field, Vec<String>)>,
     user: Option<String>,
-    start: Option<DateTime<Utc>>,
-    end: Option<DateTime<Utc>>,
-    days: Option<u32>,
+    pub(super) span: Span,
     search: Option<String>,
     security: bool,
     metadata: Vec<(String, Value)>,
     backend: Option<DbBackend>,
-    /// What can't be asked, found as it was said.
-    mistake: Option<String>,
 }
-
-/// Where a period begins or ends, if it does.
-type Moment = Option<DateTime<Utc>>;
 
 /// A column that is compared with texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +147,7 @@ impl LogFilter {
         self
     }
 
-    /// This action.
+    /// This action, as it was written. The set is open: of an action that there isn't, nothing is found, and that is no error.
     pub fn action(self, action: impl Into<String>) -> Self {
         self.with(Field::Action, vec![action.into()])
     }
@@ -204,46 +195,13 @@ impl LogFilter {
 
 /// Periods, and what isn't the equality of a column.
 impl LogFilter {
-    /// From this moment on, inclusive.
-    pub fn start_date(mut self, start: DateTime<Utc>) -> Self {
-        self.start = Some(start);
-        self
-    }
-
-    /// Up to this moment, exclusive: the end of one period is the start of the next.
-    pub fn end_date(mut self, end: DateTime<Utc>) -> Self {
-        self.end = Some(end);
-        self
-    }
-
-    /// From the beginning of this day on, in this time zone.
-    pub fn from_day<Z: TimeZone>(mut self, day: NaiveDate, zone: &Z) -> Self {
-        match start_of_day(day, zone) {
-            Ok(start) => self.start = Some(start),
-            Err(error) => self.mistake = Some(error.to_string()),
-        }
-        self
-    }
-
-    /// Up to the end of this day, in this time zone: the day belongs to the period.
-    pub fn to_day<Z: TimeZone>(mut self, day: NaiveDate, zone: &Z) -> Self {
-        match end_of_day(day, zone) {
-            Ok(end) => self.end = Some(end),
-            Err(error) => self.mistake = Some(error.to_string()),
-        }
-        self
-    }
-
-    /// The last so many times 24 hours, up to now. Zero is an error.
-    pub fn last_days(mut self, days: u32) -> Self {
-        self.days = Some(days);
-        self
-    }
+    period_methods!();
 
     /// Entries whose action, actor, resource or details contain this text, whatever its case. `%` and `_` mean
     /// themselves. Databases differ in what they know of letter case beyond ASCII.
     ///
-    /// There is no index for it: the newest entries are looked at first, and the rarer the text, the more of them.
+    /// There is no index for it: the newest entries are looked at first, and the rarer the text, the more of them. On PostgreSQL a
+    /// database's administrator may add one; its definition is in `docs/DESIGN.md` ("Why no full text or trigrams on PostgreSQL?").
     pub fn search(mut self, text: impl Into<String>) -> Self {
         self.search = Some(text.into());
         self
@@ -314,9 +272,6 @@ impl LogFilter {
     }
 
     fn condition_in(&self, period: Condition) -> Result<Condition, Error> {
-        if let Some(mistake) = &self.mistake {
-            return Err(Error::Filter(mistake.clone()));
-        }
         let mut condition = Condition::all();
         for (field, values) in &self.texts {
             if values.len() > MAX_VALUES {
@@ -350,17 +305,7 @@ impl LogFilter {
     /// # Errors
     /// [`Error::Filter`] if it makes no sense.
     pub(super) fn period(&self) -> Result<(Moment, Moment), Error> {
-        if self.days == Some(0) {
-            return Err(Error::Filter("the last 0 days are no period; ask for at least 1".into()));
-        }
-        if let (Some(start), Some(end)) = (self.start, self.end)
-            && end < start
-        {
-            return Err(Error::Filter(format!("the period ends ({end}) before it starts ({start})")));
-        }
-        // Longer ago than there are dates: everything.
-        let ago = |days: u32| Utc::now().checked_sub_signed(TimeDelta::days(i64::from(days)));
-        Ok((self.days.and_then(ago).max(self.start), self.end))
+        self.span.moments()
     }
 
     /// What tells this question from others, the same at each call.
@@ -373,21 +318,10 @@ impl LogFilter {
 
 /// Entries from the one moment up to the other, which isn't part of it.
 pub(crate) fn in_period(start: Moment, end: Moment) -> Condition {
-    during(start, end)
-        // Ids begin with the milliseconds of the time: their index finds the period.
-        .add_option(start.map(|start| Column::Id.gte(first_id_at(start.timestamp_millis()))))
-        .add_option(end.map(|end| Column::Id.lt(first_id_at(end.timestamp_millis().saturating_add(1)))))
+    recorded_in(&Column::Timestamp, &Column::Id, start, end)
 }
 
 /// By the time alone, which has no index.
 pub(crate) fn during(start: Moment, end: Moment) -> Condition {
-    Condition::all()
-        .add_option(start.map(|start| Column::Timestamp.gte(start)))
-        .add_option(end.map(|end| Column::Timestamp.lt(end)))
-}
-
-/// The smallest id of this millisecond.
-fn first_id_at(milliseconds: i64) -> Uuid {
-    let milliseconds = u128::from(u64::try_from(milliseconds).unwrap_or(0)).min((1 << 48) - 1);
-    Uuid::from_u128(milliseconds << 80)
+    recorded_during(&Column::Timestamp, start, end)
 }

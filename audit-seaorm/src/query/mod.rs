@@ -7,6 +7,8 @@ mod json;
 mod page;
 mod parameters;
 mod reader;
+mod records;
+mod span;
 mod text;
 mod touching;
 
@@ -15,4 +17,5 @@ pub use filter::LogFilter;
 pub(crate) use filter::{during, in_period};
 pub use page::{MAX_PAGE_SIZE, Page, PageRequest, Pagination};
 pub use reader::{LogReader, get_audit_logs, get_audit_trail, get_user_activity};
+pub use records::{Handled, RecordFamily, RecordFilter, RecordReader};
 pub(crate) use text::without_nul;

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use audit_core::{Error, Severity, Status};
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::TimeZone;
 
 use super::filter::{Field, LogFilter};
-use super::{end_of_day, parse_day, start_of_day};
 
 /// The names that [`LogFilter::set`] knows.
 const NAMES: &[&str] = &[
@@ -41,7 +40,8 @@ impl LogFilter {
     /// Sets a filter by its name from a text: `search`, `days`, `start_date`, `end_date`, `action`, `model` (or `entity`),
     /// `resource_id` (or `entity_id`), `module`, `status`, `severity`, `user`, `actor`, `actor_name`, `actor_email`, `ip`,
     /// `session_id`, `request_id`, `transaction_id`, `tenant`, `security` (`true` or `false`). Several actions, modules, statuses or
-    /// severities are separated by commas.
+    /// severities are separated by commas. Statuses and severities are sets of words, and another word is an error; actions and modules
+    /// are open sets, so of one that isn't known nothing is found.
     ///
     /// Dates are moments of RFC 3339 (`2026-01-31T10:00:00Z`) or whole days in this time zone (`2026-01-31`); the day of
     /// `end_date` belongs to the period.
@@ -59,24 +59,12 @@ impl LogFilter {
     pub fn set<Z: TimeZone>(mut self, name: &str, text: &str, zone: &Z) -> Result<Self, Error> {
         let wrong = |why: &str| Error::Filter(format!("`{name}` {why}"));
         let list = || text.split(',').map(str::trim).map(str::to_owned).collect::<Vec<String>>();
-        let moment =
-            |of_day: &dyn Fn() -> Result<DateTime<Utc>, Error>| match DateTime::parse_from_rfc3339(text) {
-                Ok(moment) => Ok(moment.with_timezone(&Utc)),
-                Err(_) => of_day().map_err(|_| {
-                    wrong("is neither a day that exists (`2026-01-31`) nor a moment (`2026-01-31T10:00:00Z`)")
-                }),
-            };
+        if self.span.set(name, text, zone)? {
+            return Ok(self);
+        }
         let field = match name {
             "search" => return Ok(self.search(text)),
             "user" => return Ok(self.user(text)),
-            "days" => {
-                let days = text.parse().ok().filter(|days| *days > 0);
-                return Ok(self.last_days(days.ok_or_else(|| wrong("must be a number from 1 on"))?));
-            }
-            "start_date" => {
-                return Ok(self.start_date(moment(&|| start_of_day(parse_day(text)?, zone))?));
-            }
-            "end_date" => return Ok(self.end_date(moment(&|| end_of_day(parse_day(text)?, zone))?)),
             "security" => match text {
                 "true" => return Ok(self.security_events()),
                 "false" => return Ok(self),

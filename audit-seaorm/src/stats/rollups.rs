@@ -21,7 +21,7 @@ use crate::entity::audit_log::{Column, Entity};
 use crate::store::batches;
 use crate::tail::gaps::Gap;
 use crate::tail::{Place, Source};
-use crate::worker::{Stop, WorkerTask, to_the_end};
+use crate::worker::{Batched, Stop, WorkerTask, all_batches, in_background, to_the_end};
 
 /// Counts entries, so that [statistics](crate::LogReader::statistics) needn't.
 ///
@@ -93,7 +93,7 @@ impl Rollups {
     where
         C: ConnectionTrait + TransactionTrait + Clone + Send + Sync + 'static,
     {
-        self.run(&Arc::new(db.clone()), &Stop::default()).await
+        all_batches(self, &Arc::new(db.clone()), &Stop::default()).await
     }
 
     /// Runs in the background until it is stopped: at once, and then again and again. A run that fails is logged, and tried again
@@ -105,35 +105,9 @@ impl Rollups {
     where
         C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
     {
-        let (every, db) = (self.every, Arc::new(db));
-        WorkerTask::start("roll-ups", every, move |stop| {
-            let (rollups, db) = (self.clone(), Arc::clone(&db));
-            async move {
-                let done = rollups.run(&db, &stop).await?;
-                tracing::debug!(entries = done.entries, late = done.late, "entries counted");
-                Ok(())
-            }
+        in_background("roll-ups", self.every, self, db, |done| {
+            tracing::debug!(entries = done.entries, late = done.late, "entries counted");
         })
-    }
-
-    /// Batch after batch, until there are no more or somebody asks for an end.
-    async fn run<C>(&self, db: &Arc<C>, stop: &Stop) -> Result<RolledUp, Error>
-    where
-        C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
-    {
-        let mut all = RolledUp::default();
-        loop {
-            let (rollups, db) = (self.clone(), Arc::clone(db));
-            let (done, more) =
-                to_the_end(async move { rollups.run_batch(&*db).await.map_err(|error| query_error(&error)) })
-                    .await?;
-            all.entries += done.entries;
-            all.late += done.late;
-            all.gaps = done.gaps;
-            if !more || stop.is_asked() {
-                return Ok(all);
-            }
-        }
     }
 
     /// Forgets all counts, and counts anew: after entries were deleted from the log. Statistics stay true meanwhile.
@@ -167,6 +141,23 @@ impl Rollups {
         txn.commit().await?;
         let late = seen.iter().filter(|entry| entry.seq <= before.through).count() as u64;
         Ok((RolledUp { entries: seen.len() as u64, late, gaps: place.gaps.len() as u64 }, more))
+    }
+}
+
+impl<C> Batched<C> for Rollups
+where
+    C: ConnectionTrait + TransactionTrait + Send + Sync + 'static,
+{
+    type Done = RolledUp;
+
+    async fn batch(self, db: Arc<C>) -> Result<(RolledUp, bool), Error> {
+        self.run_batch(&*db).await.map_err(|error| query_error(&error))
+    }
+
+    fn add(all: &mut RolledUp, done: RolledUp) {
+        all.entries += done.entries;
+        all.late += done.late;
+        all.gaps = done.gaps;
     }
 }
 

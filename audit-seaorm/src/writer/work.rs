@@ -274,7 +274,9 @@ impl Shared {
                     // If it is there already, that is what the database doesn't like about it; also if somebody else has committed it,
                     // or the violation of the same finding, since it was asked for.
                     [record] if again && last == Some(record.id()) => {
-                        self.reject(record, describe(&error)).await
+                        self.reject(record, describe(&error)).await;
+                        // It was asked, and has answered.
+                        self.queue().failing = None;
                     }
                     [record] => {
                         (again, last) = (true, Some(record.id()));

@@ -2,8 +2,10 @@
 
 mod background;
 mod delivery;
+mod odd;
 mod receiver;
 mod routes;
+mod tls;
 mod webhook;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! Q7: suspicious activity becomes violations.
 
+mod rules;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -273,6 +275,33 @@ db_test!(q7_what_is_out_of_every_window_is_forgotten, async |t| {
         detector.run_once(&t.db).await.unwrap();
     }
     assert!(states(t).await > before);
+});
+
+// What was stored under the shorter window says how long that one needed it.
+db_test!(q7_a_longer_window_still_has_what_the_shorter_one_would_forget, async |t| {
+    let rules = |window: Duration| {
+        let check = Check::Burst { of: Kind::FailedLogin, per: Subject::Username, threshold: 5, window };
+        Detector::new(vec![Rule::new("failed_logins", Severity::Medium, check)]).unwrap()
+    };
+    let (short, long) = (Duration::from_secs(900), Duration::from_secs(24 * 3600));
+    attempts(t, (0..4).map(|_| attempt("ben", TimeDelta::hours(5)))).await;
+    attempts(t, [attempt("dan", TimeDelta::hours(5))]).await;
+    assert_eq!(rules(short).run_once(&t.db).await.unwrap().observations, 5);
+    // It starts anew with other settings; runs go by in which nothing of him is seen.
+    for _ in 0..2 {
+        attempts(t, [attempt("cleo", TimeDelta::zero())]).await;
+        assert_eq!(rules(long).run_once(&t.db).await.unwrap().findings.len(), 0);
+    }
+    attempts(t, [attempt("ben", TimeDelta::zero())]).await;
+    let done = rules(long).run_once(&t.db).await.unwrap();
+    assert_eq!(done.findings.len(), 1, "all five are within a day");
+    // When its time has come, what the window then still needs is kept, and the rest goes.
+    assert_eq!(states(t).await, 3);
+    t.execute("UPDATE audit_detector_state SET needed_until = needed_until - 1000000").await.unwrap();
+    for _ in 0..2 {
+        rules(short).run_once(&t.db).await.unwrap();
+        assert_eq!(states(t).await, 2, "Ben and Cleo were seen just now, Dan wasn't");
+    }
 });
 
 db_test!(q7_what_is_remembered_is_something, on(sqlite), async |t| {

@@ -3,6 +3,7 @@
 mod events;
 mod exports;
 mod logins;
+mod service;
 mod stored;
 mod violations;
 

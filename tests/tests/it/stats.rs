@@ -1,5 +1,7 @@
 //! Q3, K7: statistics from roll-ups, exact up to the last committed entry.
 
+mod large;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -64,13 +64,13 @@ db_test!(i7_a_tenants_route_and_reader_get_nothing_of_others, async |t| {
     let pass = scene.builder().route(route).backoff(once).build().unwrap().run_once(&t.db).await.unwrap();
     assert_eq!(pass.dead, 2);
     let of = |tenant: &str| AuditContext::user(8).tenant(tenant);
-    let seen = scope(of("globex"), async { dead_letters().all(&t.db).await.unwrap() }).await;
+    let seen = scope(of("globex"), async { dead_letters(&t.db).all(&t.db).await.unwrap() }).await;
     assert_eq!(seen.iter().map(|dead| dead.violation_id).collect::<Vec<_>>(), [globex]);
     let error = scope(of("acme"), revive(&t.db, seen[0].id)).await.unwrap_err();
     assert!(matches!(error, Error::NotFound { tenant: true, .. }), "{error}");
-    assert_eq!(dead_letters().count(&t.db).await.unwrap(), 2);
+    assert_eq!(dead_letters(&t.db).count(&t.db).await.unwrap(), 2);
     scope(of("globex"), revive(&t.db, seen[0].id)).await.unwrap();
-    assert_eq!(dead_letters().count(&t.db).await.unwrap(), 1);
+    assert_eq!(dead_letters(&t.db).count(&t.db).await.unwrap(), 1);
 });
 
 db_test!(q7_a_route_that_fails_does_not_hold_up_others, on(sqlite), async |t| {

@@ -19,6 +19,7 @@ mod refusing;
 pub(crate) mod sessions;
 mod transparent;
 mod unplanned;
+mod workers;
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext};
 use audit_tests::TestDb;

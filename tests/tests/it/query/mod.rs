@@ -4,6 +4,7 @@ mod filter;
 mod neighbours;
 mod page;
 mod plans;
+mod records;
 mod tenant;
 mod trail;
 

@@ -1,10 +1,10 @@
 //! How the database finds the answers: regressions that only a large log shows.
 
 use audit_seaorm::stats::{Period, Rollups, StatisticsRequest};
-use audit_seaorm::{LogFilter, LogReader, PageRequest};
+use audit_seaorm::{LogFilter, LogReader, PageRequest, get_audit_logs};
 use audit_tests::{TestDb, db_test};
 use chrono::{FixedOffset, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbBackend, QuerySelect, QueryTrait, Statement, TransactionTrait};
 
 use crate::query::{entry, write};
 
@@ -13,9 +13,9 @@ async fn fill(t: &TestDb, entries: u32) {
     let begin = (Utc::now() - TimeDelta::days(30)).timestamp_millis();
     let ms = format!("({begin} + n * {} / {entries})", 30_i64 * 86_400_000);
     t.execute(&format!(
-        "INSERT INTO audit_log (id, timestamp, actor_type, action, resource_type, resource_id, status, severity, classification, is_sensitive) \
+        "INSERT INTO audit_log (id, timestamp, actor_type, actor_id, action, resource_type, resource_id, status, severity, classification, is_sensitive) \
          SELECT (lpad(to_hex({ms}), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid, to_timestamp({ms} / 1000.0), \
-           'system', 'update', 'Thing', (n % 500)::text, 'success', 'low', 'internal', false \
+           'user', 'u' || n % 50, 'update', 'Thing', (n % 500)::text, 'success', 'low', 'internal', false \
          FROM generate_series(0::bigint, {entries} - 1) AS numbers(n)"
     ))
     .await
@@ -68,4 +68,41 @@ db_test!(q3_statistics_are_read_by_one_process, on(postgres), async |t| {
     assert!(done.statistics.total_events > 900);
     assert!(reads(&txn, "audit_rollup_pkey").await > 0);
     txn.rollback().await.unwrap();
+});
+
+/// The statements that DESIGN proposes to whoever runs a PostgreSQL whose log is searched.
+fn proposed() -> (&'static str, &'static str) {
+    let design = include_str!("../../../../docs/DESIGN.md");
+    let sql = design.split("```sql").skip(1).filter_map(|rest| rest.split("```").next());
+    let sql = sql.into_iter().find(|sql| sql.contains("gin_trgm_ops")).expect("the proposal");
+    let (extension, index) = sql.trim().split_once(';').expect("two statements");
+    (extension, index.trim().trim_end_matches(';'))
+}
+
+db_test!(q1_a_search_uses_the_index_that_is_proposed_for_it, on(postgres), async |t| {
+    let (extension, index) = proposed();
+    if let Err(error) = t.execute(extension).await {
+        println!("skipped: this server has no pg_trgm ({error})");
+        return;
+    }
+    fill(t, 20_000).await;
+    let mut rare = entry("rare");
+    rare.details = Some("transfer to 4711-XYZZY failed".to_owned());
+    write(&t.db, &[rare]).await;
+    let search = get_audit_logs(&LogFilter::new().search("4711-xyzzy")).unwrap().limit(51);
+    let plan = async || {
+        let sql = format!("EXPLAIN {}", search.build(DbBackend::Postgres));
+        t.column::<String>(&sql).await.unwrap().join("\n")
+    };
+    let without = plan().await;
+    assert!(!without.contains("idx_audit_log_search"), "{without}");
+    // The very text: it is made without locking the log.
+    t.execute(index).await.unwrap();
+    t.execute("VACUUM ANALYZE audit_log").await.unwrap();
+    let with = plan().await;
+    // Each of the eight columns is looked up in it, and the log isn't read.
+    assert_eq!(with.matches("Bitmap Index Scan on idx_audit_log_search").count(), 8, "{with}");
+    assert!(!with.contains("Seq Scan") && !with.contains("Index Scan Backward"), "{with}");
+    let found = search.all(&t.db).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.resource_id.as_deref().unwrap()).collect::<Vec<_>>(), ["rare"]);
 });

@@ -266,6 +266,27 @@ db_test!(c14_a_record_that_is_never_taken_holds_up_nothing, async |t| -> Result<
     Ok(())
 });
 
+db_test!(c14_a_database_that_refuses_a_record_is_not_failing, async |t| -> Result<(), DbErr> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let db = ward(t, spooled(Config::default(), dir.path())).await;
+    hide(t, true).await;
+    read(&db).await?;
+    db.audit().flush().await.expect("spooled");
+    assert!(db.audit().metrics().failing_for.is_some());
+    hide(t, false).await;
+    t.execute(t.pick(
+        "CREATE TRIGGER refused BEFORE INSERT ON audit_query BEGIN SELECT RAISE(ABORT, 'none'); END",
+        "ALTER TABLE audit_query ADD CONSTRAINT refused CHECK (query_type = 'none')",
+        "ALTER TABLE audit_query ADD CONSTRAINT refused CHECK (query_type = 'none')",
+    ))
+    .await?;
+    // Nothing is left that it would have to take.
+    db.audit().shutdown().await.expect("done");
+    let metrics = db.audit().metrics();
+    assert_eq!((metrics.rejected, metrics.spooled, metrics.failing_for, metrics.reason), (1, 0, None, None));
+    Ok(())
+});
+
 // With one connection, a transaction that reads must not wait for the writer, which waits for the connection.
 db_test!(c14_one_connection_is_enough, async |t| -> Result<(), DbErr> {
     let dir = tempfile::tempdir().expect("a directory");

@@ -6,7 +6,7 @@ use audit_tests::{TestDb, db_test};
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 use serde_json::json;
 use tracing::instrument::WithSubscriber;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, Level, debug, error, info, info_span, trace, warn};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::{ann, audit_of};
@@ -17,7 +17,17 @@ async fn stored(t: &TestDb) -> Vec<audit_system_event::Model> {
 
 /// Runs this with the layer of this audit.
 async fn traced<F: Future>(audit: &Audit, future: F) -> F::Output {
-    let subscriber = tracing_subscriber::registry().with(EventLayer::new(audit.clone()));
+    traced_from(None, audit, future).await
+}
+
+/// The same from this level on, if one is said.
+async fn traced_from<F: Future>(level: Option<Level>, audit: &Audit, future: F) -> F::Output {
+    let layer = EventLayer::new(audit.clone());
+    let layer = match level {
+        Some(level) => layer.level(level),
+        None => layer,
+    };
+    let subscriber = tracing_subscriber::registry().with(layer);
     let output = audit.within(future).with_subscriber(subscriber).await;
     audit.flush().await.expect("flushed");
     output
@@ -79,6 +89,41 @@ db_test!(r5_errors_and_warnings_of_the_program_become_events, async |t| {
     assert!(all[0].module.as_deref().unwrap().contains("records::events") && all[0].line.is_some());
     let everything = format!("{all:?}");
     assert!(!everything.contains("4111") && !everything.contains("hunter2"), "{everything}");
+});
+
+db_test!(r5_level_and_marks_say_what_becomes_an_event_of_which_sort, async |t| {
+    let say = || async {
+        trace!("trace");
+        debug!("debug");
+        info!("started");
+        warn!(performance = true, took_ms = 900, "slow report");
+        warn!(performance = false, security = false, "no mark");
+        info!(performance = true, "slow start");
+        error!(security = true, performance = true, "both");
+    };
+    let expected = [
+        ("info", "started"),
+        ("performance", "slow report"),
+        ("warning", "no mark"),
+        ("performance", "slow start"),
+        ("security", "both"),
+    ];
+    let audit = audit_of(t);
+    traced_from(Some(Level::INFO), &audit, say()).await;
+    let all = stored(t).await;
+    let seen: Vec<_> = all.iter().map(|event| (event.event_type.as_str(), event.title.as_str())).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(all[1].metadata_as::<serde_json::Value>().unwrap().unwrap()["took_ms"], 900);
+    // Errors alone; and by itself, errors and warnings.
+    let mut known = all.len();
+    for (level, more) in [(Some(Level::ERROR), vec!["both"]), (None, vec!["slow report", "no mark", "both"])]
+    {
+        traced_from(level, &audit, say()).await;
+        let all = stored(t).await;
+        let titles: Vec<_> = all[known..].iter().map(|event| event.title.as_str()).collect();
+        assert_eq!(titles, more, "{level:?}");
+        known = all.len();
+    }
 });
 
 db_test!(r5_what_goes_wrong_while_events_are_written_makes_no_events, async |t| {

@@ -82,6 +82,9 @@ db_test!(c9_a_read_is_logged_by_hand, async |t| {
     audit.flush().await.unwrap();
     let stored = audit_seaorm::entity::audit_query::Entity::find().one(&t.db).await.unwrap().unwrap();
     assert_eq!((stored.query_type.as_str(), stored.record_count), ("select", Some(5)));
+    assert_eq!((stored.resource_type.as_str(), stored.tenant.as_deref()), ("BankAccount", Some("acme")));
+    assert_eq!(stored.fields.as_deref(), Some(r#"["account_number","balance"]"#));
+    assert_eq!((stored.status.as_str(), stored.duration_us), ("success", 0));
     assert_eq!(stored.filters_json().unwrap(), Some(json!({"is_active": true})));
     assert_eq!((stored.actor_id.as_deref(), stored.hash_matches()), (Some("7"), Some(true)));
 });

@@ -26,7 +26,7 @@ impl Geography for Atlas {
             city: Some("Köln".to_owned()),
             latitude: Some(50.938_361),
             longitude: Some(6.959_974),
-            region: None,
+            region: Some("Nordrhein-Westfalen".to_owned()),
         })
     }
 }
@@ -61,6 +61,34 @@ db_test!(r4_attempts_are_recorded_with_their_outcome, async |t| {
     assert!(all.iter().all(|attempt| attempt.hash_matches() == Some(true)));
 });
 
+type Where<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, Option<f64>, Option<f64>);
+
+const NOWHERE: Where<'_> = (None, None, None, None, None);
+
+fn place_of(attempt: &audit_login_attempt::Model) -> Where<'_> {
+    let (country, region, city) = (&attempt.country, &attempt.region, &attempt.city);
+    (country.as_deref(), region.as_deref(), city.as_deref(), attempt.latitude, attempt.longitude)
+}
+
+db_test!(r4_without_geography_an_attempt_has_no_place_but_what_is_said, async |t| {
+    let told = Place { longitude: Some(-0.1), ..Place::default() };
+    audit()
+        .within(scope(ann(), async {
+            log_login(&t.db, LoginAttempt::success("ann")).await.unwrap();
+            log_login(&t.db, LoginAttempt::success("ann").place(told.clone())).await.unwrap();
+        }))
+        .await;
+    // One who knows nothing but a longitude knows more than nothing.
+    let audit = Audit::builder().geography(Atlas).build().unwrap();
+    let attempt = LoginAttempt::success("ann").place(told);
+    audit.within(scope(ann(), log_login(&t.db, attempt))).await.unwrap();
+    let all = stored(t).await;
+    let places: Vec<_> = all.iter().map(place_of).collect();
+    let said = (None, None, None, None, Some(-0.1));
+    assert_eq!(places, [NOWHERE, said, said]);
+    assert_eq!(all[0].ip_address.as_deref(), Some("192.0.2.7"), "it could have been asked for");
+});
+
 db_test!(r4_geography_says_where_an_attempt_came_from, async |t| {
     let audit = Audit::builder().geography(Atlas).build().unwrap();
     audit
@@ -73,11 +101,9 @@ db_test!(r4_geography_says_where_an_attempt_came_from, async |t| {
         })
         .await;
     let all = stored(t).await;
-    let places: Vec<_> = all.iter().map(|a| (a.country.as_deref(), a.city.as_deref(), a.latitude)).collect();
-    assert_eq!(
-        places,
-        [(Some("DE"), Some("Köln"), Some(50.938_361)), (None, None, None), (Some("FR"), None, None)]
-    );
+    let places: Vec<_> = all.iter().map(place_of).collect();
+    let cologne = (Some("DE"), Some("Nordrhein-Westfalen"), Some("Köln"), Some(50.938_361), Some(6.959_974));
+    assert_eq!(places, [cologne, NOWHERE, (Some("FR"), None, None, None, None)]);
     assert!(all.iter().all(|attempt| attempt.hash_matches() == Some(true)), "floats come back as they went");
 });
 

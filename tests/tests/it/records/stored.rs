@@ -1,29 +1,20 @@
 //! What holds for the tables of all families.
 
 use audit_seaorm::entity::{
-    audit_export, audit_login_attempt, audit_system_event, audit_transition, audit_violation,
+    audit_export, audit_login_attempt, audit_query, audit_system_event, audit_transition, audit_violation,
 };
 use audit_seaorm::{
     Audit, AuditContext, Config, Entry, Error, EventKind, Export, FailurePolicy, LoginAttempt, Operation,
     Place, Recorded, SystemEvent, Violation, log_export, log_login, log_system_event, log_violation,
     resolve_violation, scope,
 };
-use audit_tests::{TestDb, db_test};
-use sea_orm::{ConnectionTrait, EntityTrait, TransactionTrait};
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ConnectionTrait, EntityTrait, IdenStatic, Iterable, TransactionTrait};
 use serde::{Deserialize, Serialize};
 
 use super::{ann, audit_of};
 use crate::fixtures::only_entry;
 use crate::random::Random;
-
-const TABLES: [&str; 6] = [
-    "audit_query",
-    "audit_export",
-    "audit_violation",
-    "audit_login_attempt",
-    "audit_system_event",
-    "audit_transition",
-];
 
 /// One record of each family.
 async fn fill(t: &TestDb) {
@@ -42,19 +33,95 @@ async fn fill(t: &TestDb) {
     audit.flush().await.unwrap();
 }
 
+/// The columns of each table but `seq`, which no statement may choose.
+fn columns() -> Vec<(&'static str, String)> {
+    fn of<E: EntityTrait>(entity: E) -> (&'static str, String) {
+        let all: Vec<String> = E::Column::iter().map(|column| column.as_str().to_owned()).collect();
+        let own: Vec<String> = all.into_iter().filter(|name| name != "seq").collect();
+        (entity.table_name(), own.join(", "))
+    }
+    vec![
+        of(audit_query::Entity),
+        of(audit_export::Entity),
+        of(audit_violation::Entity),
+        of(audit_login_attempt::Entity),
+        of(audit_system_event::Entity),
+        of(audit_transition::Entity),
+    ]
+}
+
+/// What there is in a table, to see that nothing of it has changed: rows, last place, and rows with Ann's reason.
+async fn row(t: &TestDb, table: &str) -> (i64, i64, i64) {
+    let sql = |what: &str| format!("SELECT {what} FROM {table}");
+    let reasons = "COUNT(CASE WHEN reason = 'month end' THEN 1 END)";
+    (
+        t.value(&sql("COUNT(*)")).await.unwrap(),
+        t.value(&sql("MAX(seq)")).await.unwrap(),
+        t.value(&sql(reasons)).await.unwrap(),
+    )
+}
+
 db_test!(k2_records_of_no_family_can_be_changed, async |t| {
     fill(t).await;
-    for table in TABLES {
-        assert_eq!(t.value::<i64>(&format!("SELECT count(*) FROM {table}")).await.unwrap(), 1, "{table}");
-        for sql in [format!("UPDATE {table} SET reason = 'x'"), format!("DELETE FROM {table}")] {
-            let error = t.execute(&sql).await.unwrap_err().to_string();
-            assert!(error.contains(&format!("{table} is append-only")), "{sql}: {error}");
+    for (table, columns) in columns() {
+        let before = row(t, table).await;
+        assert_eq!((before.0, before.2), (1, 1), "{table}");
+        let same = format!("({columns}) SELECT {columns} FROM {table}");
+        let mut refused = vec![
+            (format!("UPDATE {table} SET reason = 'x'"), "UPDATE"),
+            (format!("DELETE FROM {table}"), "DELETE"),
+        ];
+        match t.backend {
+            DbBackend::Sqlite => {
+                refused.push((format!("REPLACE INTO {table} {same}"), "REPLACE"));
+                refused.push((format!("INSERT OR REPLACE INTO {table} {same}"), "REPLACE"));
+                refused.push((format!("UPDATE OR REPLACE {table} SET reason = 'x'"), "UPDATE"));
+                refused.push((format!("UPDATE OR IGNORE {table} SET reason = 'x'"), "UPDATE"));
+                refused.push((
+                    format!(
+                        "INSERT INTO {table} {same} WHERE true ON CONFLICT (id) DO UPDATE SET reason = 'x'"
+                    ),
+                    "UPDATE",
+                ));
+                // By its place in the order.
+                refused.push((format!("REPLACE INTO {table} SELECT * FROM {table}"), "explicit seq"));
+            }
+            DbBackend::Postgres => {
+                refused.push((format!("TRUNCATE TABLE {table}"), "TRUNCATE"));
+                refused.push((
+                    format!("INSERT INTO {table} {same} ON CONFLICT (id) DO UPDATE SET reason = 'x'"),
+                    "UPDATE",
+                ));
+                // As logical replication does, where ordinary triggers don't fire.
+                for (sql, what) in [
+                    (format!("UPDATE {table} SET reason = 'x'"), "UPDATE"),
+                    (format!("DELETE FROM {table}"), "DELETE"),
+                    (format!("TRUNCATE TABLE {table}"), "TRUNCATE"),
+                ] {
+                    refused.push((format!("SET session_replication_role = replica; {sql}"), what));
+                }
+            }
+            _ => {
+                // It is a DELETE and an INSERT.
+                refused.push((format!("REPLACE INTO {table} {same}"), "DELETE"));
+                refused.push((format!("UPDATE IGNORE {table} SET reason = 'x'"), "UPDATE"));
+                refused.push((format!("DELETE IGNORE FROM {table}"), "DELETE"));
+                refused.push((
+                    format!("INSERT INTO {table} {same} ON DUPLICATE KEY UPDATE reason = 'x'"),
+                    "UPDATE",
+                ));
+                let error = t.execute(&format!("TRUNCATE TABLE {table}")).await.unwrap_err().to_string();
+                assert!(error.contains(&format!("{table}_is_append_only")), "{error}");
+            }
         }
-        if t.backend != sea_orm::DbBackend::Sqlite {
-            let error = t.execute(&format!("TRUNCATE TABLE {table}")).await.unwrap_err().to_string();
-            assert!(error.contains(table), "{error}");
+        for (sql, what) in refused {
+            // On a connection of its own: what a session is set to mustn't stay in the pool.
+            let db = t.connect().await.unwrap();
+            let error = db.execute_unprepared(&sql).await.expect_err(&sql).to_string();
+            assert!(error.contains(&format!("{table} is append-only: {what} refused")), "{sql}: {error}");
+            db.close().await.unwrap();
         }
-        assert_eq!(t.value::<i64>(&format!("SELECT count(*) FROM {table}")).await.unwrap(), 1, "{table}");
+        assert_eq!(row(t, table).await, before, "{table}");
     }
 });
 

@@ -25,7 +25,7 @@ async fn violation(t: &TestDb) -> Uuid {
     scope(ann(), log_violation(&t.db, violation)).await.unwrap().expect("recorded")
 }
 
-async fn steps(t: &TestDb) -> Vec<String> {
+async fn all_steps(t: &TestDb) -> Vec<String> {
     let all = audit_transition::Entity::find()
         .order_by_asc(audit_transition::Column::Seq)
         .all(&t.db)
@@ -44,6 +44,7 @@ db_test!(r3_a_violation_is_recorded_and_begins_as_open, async |t| {
         (stored.resource_type.as_deref(), stored.resource_id.as_deref()),
         (Some("Account"), Some("7"))
     );
+    assert_eq!((stored.tenant.as_deref(), stored.module.as_deref()), (Some("acme"), Some("finance")));
     assert_eq!((stored.actor_id.as_deref(), stored.hash_matches()), (Some("7"), Some(true)));
     let status = status_of(&t.db, id).await.unwrap();
     assert_eq!((status.status.as_str(), status.step, status.changed_at), ("open", 0, None));
@@ -64,7 +65,7 @@ db_test!(r3_its_handling_goes_step_by_step, async |t| {
         assert_eq!(status_of(&t.db, id).await.unwrap().status, to.as_str());
     }
     assert_eq!(
-        steps(t).await,
+        all_steps(t).await,
         ["1 investigating", "2 resolved", "3 investigating", "4 resolved", "5 closed"]
     );
     let status = status_of(&t.db, id).await.unwrap();
@@ -89,6 +90,63 @@ db_test!(r3_its_handling_goes_step_by_step, async |t| {
     assert_eq!((step.notes.as_deref(), step.hash_matches()), (Some("a test account"), Some(true)));
 });
 
+/// How a record gets from open to a status.
+fn way_to(status: ViolationStatus) -> &'static [ViolationStatus] {
+    use ViolationStatus::{Closed, Investigating, Open, Resolved};
+    match status {
+        Open => &[],
+        Investigating => &[Investigating],
+        Resolved => &[Resolved],
+        Closed => &[Resolved, Closed],
+    }
+}
+
+db_test!(r3_of_all_pairs_of_statuses_these_are_steps, async |t| {
+    use ViolationStatus::{Closed, Investigating, Open, Resolved};
+    // From, to, and whether it is a step: said here once more, not by the library.
+    let steps = [
+        (Open, [(Open, false), (Investigating, true), (Resolved, true), (Closed, false)]),
+        (Investigating, [(Open, false), (Investigating, false), (Resolved, true), (Closed, false)]),
+        (Resolved, [(Open, false), (Investigating, true), (Resolved, false), (Closed, true)]),
+        (Closed, [(Open, false), (Investigating, false), (Resolved, false), (Closed, false)]),
+    ];
+    let mut taken = 0;
+    for what in ["violation", "system event"] {
+        for (from, (to, allowed)) in steps.iter().flat_map(|(from, all)| all.map(|one| (*from, one))) {
+            let id = if what == "violation" {
+                violation(t).await
+            } else {
+                let event = SystemEvent::new(audit_seaorm::EventKind::Error, "disk full");
+                scope(ann(), log_system_event(&t.db, event)).await.unwrap().unwrap()
+            };
+            for status in way_to(from) {
+                set_status(&t.db, id, *status, None).await.unwrap();
+            }
+            let before = scope(ann(), status_of(&t.db, id)).await.unwrap();
+            assert_eq!(before.status, from.as_str());
+            let done = scope(ann(), set_status(&t.db, id, to, Some("because"))).await;
+            let after = scope(ann(), status_of(&t.db, id)).await.unwrap();
+            taken += way_to(from).len() + usize::from(allowed);
+            if allowed {
+                done.unwrap();
+                let now = (after.status.as_str(), after.step, after.notes.as_deref());
+                assert_eq!(now, (to.as_str(), before.step + 1, Some("because")), "{what}: {from} to {to}");
+                continue;
+            }
+            assert_eq!(after, before, "{what}: {from} to {to}");
+            let error = done.unwrap_err();
+            assert!(
+                matches!(&error, Error::Transition { what: said, from: is, to: asked, .. }
+                    if *said == what && *is == from && *asked == to),
+                "{error}"
+            );
+            let begins = format!("a {what} that is {from} can't become {to}; it can become ");
+            assert!(error.to_string().starts_with(&begins), "{error}");
+        }
+    }
+    assert_eq!(all_steps(t).await.len(), taken, "nothing is left of a step that wasn't one");
+});
+
 db_test!(r3_illegal_steps_are_refused_and_leave_nothing, async |t| {
     let id = violation(t).await;
     let error = set_status(&t.db, id, ViolationStatus::Closed, None).await.unwrap_err();
@@ -100,7 +158,7 @@ db_test!(r3_illegal_steps_are_refused_and_leave_nothing, async |t| {
     assert!(matches!(error, Error::NotFound { what: "violation", tenant: false, .. }), "{error}");
     let error = resolve_system_event(&t.db, id, "x").await.unwrap_err();
     assert!(matches!(error, Error::NotFound { what: "system event", .. }), "{error}");
-    assert!(steps(t).await.is_empty());
+    assert!(all_steps(t).await.is_empty());
 });
 
 db_test!(r3_of_those_who_resolve_at_once_one_succeeds, async |t| {
@@ -114,7 +172,7 @@ db_test!(r3_of_those_who_resolve_at_once_one_succeeds, async |t| {
     for error in results.into_iter().filter_map(Result::err) {
         assert!(matches!(error, Error::Transition { from: ViolationStatus::Resolved, .. }), "{error}");
     }
-    assert_eq!(steps(t).await, ["1 resolved"]);
+    assert_eq!(all_steps(t).await, ["1 resolved"]);
 });
 
 db_test!(i7_a_violation_of_another_tenant_is_not_there, async |t| {
@@ -127,16 +185,23 @@ db_test!(i7_a_violation_of_another_tenant_is_not_there, async |t| {
         assert!(matches!(error, Error::NotFound { tenant: true, .. }), "{error}");
     }
     assert!(scope(ann(), status_of(&t.db, id)).await.is_ok());
-    assert!(steps(t).await.is_empty());
+    assert!(all_steps(t).await.is_empty());
 });
 
 db_test!(r5_an_event_is_resolved_as_a_violation_is, async |t| {
     let event = SystemEvent::new(audit_seaorm::EventKind::Error, "disk full");
     let id = scope(ann(), log_system_event(&t.db, event)).await.unwrap().unwrap();
     assert_eq!(status_of(&t.db, id).await.unwrap().status, "open");
+    // The database keeps microseconds.
+    let before = chrono::Utc::now() - chrono::TimeDelta::microseconds(1);
     scope(ann(), resolve_system_event(&t.db, id, "bought a larger one")).await.unwrap();
     let status = scope(ann(), status_of(&t.db, id)).await.unwrap();
     assert_eq!((status.status.as_str(), status.notes.as_deref()), ("resolved", Some("bought a larger one")));
+    assert_eq!((status.record_table.as_str(), status.step), ("audit_system_event", 1));
+    assert_eq!((status.changed_by.as_deref(), status.changed_by_name.as_deref()), (Some("7"), Some("Ann")));
+    let step = audit_transition::Entity::find().one(&t.db).await.unwrap().unwrap();
+    assert_eq!((status.changed_at, step.tenant.as_deref()), (Some(step.timestamp), Some("acme")));
+    assert!(step.timestamp >= before && step.timestamp <= chrono::Utc::now(), "{}", step.timestamp);
     assert!(matches!(
         scope(of_globex(), status_of(&t.db, id)).await,
         Err(Error::NotFound { tenant: true, .. })
