@@ -1,5 +1,6 @@
 //! What `AuditConnection` captures.
 
+mod builders;
 mod bulk;
 mod cascades;
 pub(crate) mod contention;
