@@ -8,6 +8,7 @@ mod cost;
 mod differential;
 mod fire;
 mod hostile;
+mod joins;
 mod killed;
 mod load;
 mod lost;
