@@ -1,5 +1,6 @@
 //! What `AuditConnection` captures.
 
+mod alike;
 mod builders;
 mod bulk;
 mod cascades;
