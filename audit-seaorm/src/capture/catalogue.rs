@@ -63,6 +63,8 @@ pub(super) struct ColumnFacts {
     pub(super) generated: bool,
     /// Digits after the point, where the type declares them.
     pub(super) scale: Option<i32>,
+    /// Characters to which shorter texts are filled up with blanks, where the type does that (PostgreSQL).
+    pub(super) filled: Option<i32>,
     /// Of a type with named values.
     pub(super) enumerated: bool,
     /// Never NULL.
@@ -271,6 +273,7 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
           c.relkind = 'p' AS partitioned, \
           a.attname::text AS \"column\", y.typname::text AS type, a.attgenerated <> '' AS generated, \
           CASE WHEN y.typname = 'numeric' AND a.atttypmod >= 4 THEN (a.atttypmod - 4) & 2047 END AS scale, \
+          CASE WHEN y.typname = 'bpchar' AND a.atttypmod >= 4 THEN a.atttypmod - 4 END AS filled, \
           y.typtype = 'e' AS enumerated, a.attnotnull AS required, \
           (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d \
            WHERE d.adrelid = c.oid AND d.adnum = a.attnum) AS \"default\" \
@@ -335,6 +338,7 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
             type_name: row.try_get("", "type")?,
             generated: row.try_get("", "generated")?,
             scale: row.try_get("", "scale")?,
+            filled: row.try_get("", "filled")?,
             enumerated: row.try_get("", "enumerated")?,
             required: row.try_get("", "required")?,
             default: row.try_get("", "default")?,
@@ -404,6 +408,7 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
                 type_name: row.try_get("", "y")?,
                 generated: row.try_get::<i64>("", "g")? != 0,
                 scale: None,
+                filled: None,
                 enumerated: false,
                 required: false,
                 default: None,

@@ -61,7 +61,7 @@ async fn reached(
     let (target, others, condition, tail, with, change) = match &parsed.what {
         What::Delete(delete) => (
             &delete.target,
-            delete.using.as_ref(),
+            delete.using.as_ref().or(delete.join.as_ref()),
             delete.condition.as_ref(),
             delete.tail.as_ref(),
             delete.with.is_some(),
@@ -71,7 +71,7 @@ async fn reached(
             let assigned = update.assigned.iter().map(|assignment| assignment.column.clone()).collect();
             (
                 &update.target,
-                update.from.as_ref(),
+                update.from.as_ref().or(update.join.as_ref()),
                 update.condition.as_ref(),
                 update.tail.as_ref(),
                 update.with.is_some(),

@@ -74,16 +74,23 @@ struct Look<'a> {
 impl Look<'_> {
     async fn update(&self, update: &Update, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         if update.from.is_some() || update.with.is_some() {
-            return Err(self.refused("it changes the rows of a join"));
+            return Err(self.refused("it selects its rows by WITH or FROM"));
+        }
+        if update.join.is_some() && update.tail.is_some() {
+            return Err(self.refused("which rows of a join come first isn't said"));
         }
         if update.or != Conflict::None {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
-        self.check_condition(update.condition.as_ref(), update.tail.as_ref())?;
+        self.check_condition([&update.condition, &update.tail, &update.join])?;
         let alias = alias(BACKEND, self.sql, &update.target);
         let assigned: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let rekeyed = self.rekeyed(update);
-        let mut text = self.select(&alias);
+        if update.join.is_some() && !rekeyed.is_empty() {
+            // A row may be met several times, each with another value.
+            return Err(self.refused("it sets the key of rows of a join"));
+        }
+        let mut text = self.select(&alias, update.join.is_some());
         for (at, (_, value)) in rekeyed.iter().enumerate() {
             let Some(value) = value else { return Err(self.refused("it sets its key to a row of values")) };
             if update.assigned.len() > 1 && self.plain(value) == Plain::Computed {
@@ -95,6 +102,7 @@ impl Look<'_> {
                 .push(&format!(" AS CHAR) AS audit_k{at}"));
         }
         text.push(" FROM ").push(&table(BACKEND, self.sql, &update.target));
+        self.join(&mut text, update.join.as_ref());
         self.restrict(&mut text, update.condition.as_ref(), update.tail.as_ref());
         let found = self.work.db.query_all_raw(text.with(&self.values, &[])).await?;
         let mut old = Vec::with_capacity(found.len());
@@ -130,15 +138,16 @@ impl Look<'_> {
 
     async fn delete(&self, delete: &Delete, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         if delete.using.is_some() || delete.with.is_some() {
-            return Err(self.refused("it deletes the rows of a join"));
+            return Err(self.refused("it selects its rows by WITH or USING"));
         }
         if delete.or != Conflict::None {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
-        self.check_condition(delete.condition.as_ref(), delete.tail.as_ref())?;
+        self.check_condition([&delete.condition, &delete.tail, &delete.join])?;
         let alias = alias(BACKEND, self.sql, &delete.target);
-        let mut text = self.select(&alias);
+        let mut text = self.select(&alias, delete.join.is_some());
         text.push(" FROM ").push(&table(BACKEND, self.sql, &delete.target));
+        self.join(&mut text, delete.join.as_ref());
         self.restrict(&mut text, delete.condition.as_ref(), delete.tail.as_ref());
         let old = self.rows(&text).await?;
         let reached = self.reached(finds(self.audited, &old), Change::Deleted).await?;
@@ -224,18 +233,14 @@ impl Look<'_> {
 
     /// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
     /// be asked for before.
-    fn check_condition(
-        &self,
-        condition: Option<&Range<usize>>,
-        tail: Option<&Range<usize>>,
-    ) -> Result<(), DbErr> {
+    fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
         const VARYING: [&str; 8] =
             ["rand", "uuid", "uuid_short", "sleep", "random_bytes", "nextval", "get_lock", "sys_guid"];
         let functions = &self.step.parsed.functions;
         if functions.iter().any(|name| VARYING.contains(&name.rsplit('.').next().unwrap_or(name))) {
             return Err(self.refused("a function in it says something else each time"));
         }
-        for range in [condition, tail].into_iter().flatten() {
+        for range in pieces.into_iter().flatten() {
             let text = self.sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
             if text.contains('@') {
                 return Err(self.refused("its condition has a variable; pass the value"));
@@ -270,7 +275,7 @@ impl Look<'_> {
                 return Ok(Sought::Numbered);
             }
         };
-        let mut text = self.select(&alias);
+        let mut text = self.select(&alias, false);
         text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
         let mut any = false;
         let mut keyed = 0;
@@ -392,7 +397,7 @@ impl Look<'_> {
             Source::Query(_) => count,
         };
         let alias = quote(BACKEND, &self.facts.id.1);
-        let mut text = self.select(&alias);
+        let mut text = self.select(&alias, false);
         text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table));
         let column = format!("{alias}.{}", quote(BACKEND, &column.name));
         text.push(&format!(" WHERE {column} >= ")).added(0);
@@ -427,7 +432,7 @@ impl Look<'_> {
         rekeyed: &[(String, Option<Range<usize>>)],
     ) -> Result<Statement, DbErr> {
         let alias = quote(BACKEND, &self.facts.id.1);
-        let mut text = self.select(&alias);
+        let mut text = self.select(&alias, false);
         text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
         let mut added = Vec::new();
         for (at, (column, value)) in self.audited.key(&**old).into_iter().enumerate() {
@@ -505,17 +510,28 @@ impl Look<'_> {
         rows.iter().map(|row| self.audited.decode(row, "")).collect()
     }
 
-    /// `SELECT` and the entity's columns.
-    fn select(&self, alias: &str) -> Text {
+    /// `SELECT` and the entity's columns, each row once even if a join meets it several times.
+    fn select(&self, alias: &str, joined: bool) -> Text {
         let source = |column: &str| Expr::col((Alias::new("audit_alias"), Alias::new(column)));
         let mut text = Text::new(BACKEND);
         for (at, (column, expr)) in self.audited.select(&source).into_iter().enumerate() {
             let expr = Query::select().expr(expr).to_string(MysqlQueryBuilder);
             let expr = expr.trim_start_matches("SELECT ").replace("`audit_alias`.", &format!("{alias}."));
-            text.push(if at == 0 { "SELECT " } else { ", " });
+            text.push(match (at, joined) {
+                (0, false) => "SELECT ",
+                (0, true) => "SELECT DISTINCT ",
+                _ => ", ",
+            });
             text.push(&format!("{expr} AS {}", quote(BACKEND, &column)));
         }
         text
+    }
+
+    /// The joins of the statement itself, whose rows are locked with those of the table: they choose the same rows again.
+    fn join(&self, text: &mut Text, join: Option<&Range<usize>>) {
+        if let Some(join) = join {
+            text.push(" ").piece(self.sql, &self.step.parsed, join);
+        }
     }
 
     fn restrict(&self, text: &mut Text, condition: Option<&Range<usize>>, tail: Option<&Range<usize>>) {

@@ -128,6 +128,11 @@ impl Step {
         &self.others
     }
 
+    /// Whether what other reads find may decide which rows it changes.
+    pub(super) fn chooses_by_reads(&self) -> bool {
+        matches!(self.parsed.what, What::Update(_) | What::Delete(_)) && !self.parsed.reads.is_empty()
+    }
+
     /// Whether it changes rows that are in the way of new ones.
     pub(super) fn is_upsert(&self) -> bool {
         matches!(&self.parsed.what, What::Insert(insert) if matches!(insert.conflict, Conflict::Update { .. }))
@@ -245,10 +250,10 @@ impl Plans {
         }
         if steps.len() > 1 && steps.iter().any(|step| matches!(step.parsed.what, What::Transaction)) {
             let why = "a text that begins or ends transactions by itself can't be recorded; use `begin()`";
-            return Err(why.to_owned().into());
+            return Err(format!("{}: {why}", audited(&steps)).into());
         }
         if script.depends_on_sql_mode {
-            return Err(DEPENDS.to_owned().into());
+            return Err(format!("{}: {DEPENDS}", audited(&steps)).into());
         }
         Ok(Plan::Capture(steps))
     }
@@ -265,8 +270,20 @@ impl Plans {
                     .into(),
             );
         }
-        if script.depends_on_sql_mode && self.tables.names().any(|name| text.contains(name.as_str())) {
-            return Some(DEPENDS.to_owned());
+        let named = || self.tables.names().find(|name| text.contains(name.as_str()));
+        if script.depends_on_sql_mode
+            && let Some(name) = named()
+        {
+            let unread = script.statements.iter().find_map(|parsed| match &parsed.what {
+                What::Unreadable { reason, .. } => Some(reason),
+                _ => None,
+            });
+            return Some(match unread {
+                Some(reason) => format!(
+                    "`{name}` is audited, and this statement may change it but can't be read: {reason}"
+                ),
+                None => format!("`{name}` is audited, and this text may change it: {DEPENDS}"),
+            });
         }
         None
     }
@@ -277,6 +294,7 @@ impl Plans {
             Step { parsed, target: None, others: Vec::new(), captured: false, rewritten: OnceLock::new() };
         match &step.parsed.what {
             What::Read | What::Transaction | What::Upkeep => {}
+            // Such a setting is about every table, so none is named.
             What::Setting(names) => {
                 if let Some(name) = names.iter().find(|name| CHANGES_MEANING.contains(&name.as_str())) {
                     return Err(
@@ -342,8 +360,7 @@ impl Plans {
                     .iter()
                     .find(|name| self.tables.get(name).is_some() || catalogue.reaches(&name.name));
                 let named = named.map(|name| &name.name);
-                let meant = || self.tables.names().find(|name| words.may_mean(name));
-                if let Some(name) = named.or_else(meant) {
+                if let Some(name) = named.or_else(|| self.named(words)) {
                     let text = format!("`{name}` is audited, and this statement can't be recorded: {reason}");
                     let mut refusal = self.refuse(text, tables);
                     refusal.why.clone_from(reason);
@@ -360,7 +377,7 @@ impl Plans {
                 }
             }
             What::Unreadable { reason, words } => {
-                if let Some(name) = self.tables.names().find(|name| words.may_mean(name)) {
+                if let Some(name) = self.named(words) {
                     let text = format!(
                         "`{name}` is audited, and this statement may change it but can't be read: {reason}"
                     );
@@ -388,6 +405,12 @@ impl Plans {
         Refusal { tables: names.into_iter().filter_map(audited).collect(), ..Refusal::from(reason) }
     }
 
+    /// An audited table that a text may mean; one that is in it, if there is one.
+    fn named(&self, words: &Words) -> Option<&String> {
+        let there = self.tables.names().find(|name| words.has(name));
+        there.or_else(|| self.tables.names().find(|name| words.may_mean(name)))
+    }
+
     /// The audited tables whose names are in a text.
     fn meant(&self, words: &Words) -> Vec<Arc<Audited>> {
         let found = self.tables.0.iter().filter(|(name, _)| words.has(name)).flat_map(|(_, found)| found);
@@ -397,6 +420,17 @@ impl Plans {
     fn audited(&self, name: &TableName) -> Result<Option<&Arc<Audited>>, String> {
         self.tables.get(name).map(|audited| audited.as_ref().map_err(Clone::clone)).transpose()
     }
+}
+
+/// Says of the first statement to be captured which table it changes.
+fn audited(steps: &[Step]) -> String {
+    let name = |step: &Step| match step.audited().next() {
+        Some(audited) => audited.policy.table.clone(),
+        // What foreign keys of it reach is audited.
+        None => target_of(&step.parsed).map(|name| name.name.clone()).unwrap_or_default(),
+    };
+    let table = steps.iter().find(|step| step.captured).map(name).unwrap_or_default();
+    format!("`{table}` is audited, and this text changes it")
 }
 
 /// Whether a call of `set_config` in a text in lower case doesn't name its setting by a plain literal.
@@ -519,8 +553,35 @@ mod tests {
     use std::hint::black_box;
     use std::time::Instant;
 
-    use super::{DbBackend, Plan, Plans};
+    use super::{CACHED, DbBackend, LONGEST, Plan, Plans};
     use crate::Audit;
+
+    #[test]
+    fn c18_plans_take_a_bounded_amount_of_memory() {
+        let audit = Audit::builder().build().unwrap();
+        let plans = Plans::new(audit.registry(), DbBackend::Postgres);
+        let keep = |text: &str| {
+            let script = crate::capture::sql::read("SELECT 1", DbBackend::Postgres);
+            plans.keep(text, Plan::Pass, Vec::new(), &script);
+        };
+        let text = |n: usize, length: usize| format!("SELECT {n} /* {} */", "x".repeat(length));
+        // Small ones by the thousand, and long ones of many times the bound.
+        for (count, length) in [(100_000, 10), (200, LONGEST - 100)] {
+            for n in 0..count {
+                keep(&text(n, length));
+                assert!(plans.cache.weight() <= CACHED, "{n} of {length}: {}", plans.cache.weight());
+            }
+            let kept = (0..count).filter(|n| plans.known(&text(*n, length)).is_some()).count();
+            assert!(kept > 10 && kept < count, "{kept} of {count} texts of {length}");
+        }
+        // One that would drive out many others isn't kept at all.
+        let before = plans.cache.len();
+        keep(&text(0, LONGEST));
+        assert!(plans.known(&text(0, LONGEST)).is_none());
+        assert_eq!(plans.cache.len(), before);
+        plans.clear();
+        assert_eq!((plans.cache.len(), plans.cache.weight()), (0, 0));
+    }
 
     /// Prints what looking up a plan takes; docs/BENCHMARKS.md says how to run it.
     #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use audit_core::{AuditContext, Entry, Error, Resource, Severity, action};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::RwLock;
 
@@ -694,6 +694,10 @@ impl Capture {
             // The write lock is had at once or waited for, as by the statement alone; a lock that a read has to be
             // raised to is refused if another writer came in between.
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            // What a sub-select reads is locked by the statement itself, but by the read of its rows before only at this level:
+            // else both might choose other rows.
+            isolation_level: (self.backend == DbBackend::MySql && steps.iter().any(Step::chooses_by_reads))
+                .then_some(IsolationLevel::Serializable),
             ..TransactionOptions::default()
         };
         let state = State::new();
@@ -755,7 +759,8 @@ impl Capture {
             // It sees what they all do.
             return engine.run(work, steps, request, ask).await;
         }
-        // Several statements in one text, which only unprepared execution can send: one by one, in one transaction.
+        // Several statements in one text, which only unprepared execution can send: one by one, in one transaction. The result is the
+        // last one's: of SeaORM's results no sum can be made.
         let text = request.sql().to_owned();
         let mut last = None;
         for step in steps {

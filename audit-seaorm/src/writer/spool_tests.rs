@@ -251,3 +251,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn c14_what_is_synced_once_a_second_is_synced_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |sync| Spool::open(dir.path(), sync, 1 << 30).unwrap();
+    let second = open(SpoolSync::Second);
+    // The first is synced at once; of those that follow within a second some wait, and are told of once.
+    let left = (0..1000).any(|n| {
+        second.append(&[query(n)]).unwrap();
+        second.lock().dirty
+    });
+    assert!(left, "a thousand records, each more than a second after the one before");
+    assert!(second.sync_rest().unwrap());
+    assert!(!second.lock().dirty && !second.sync_rest().unwrap());
+    // What was synced together counts as the last time.
+    assert!(second.lock().synced.is_some_and(|at| at.elapsed() < Duration::from_secs(60)));
+    let count = due(&second).len();
+    drop(second);
+    // The other two leave nothing for later: what they don't sync they never do.
+    let (always, never) = (SpoolSync::Always, SpoolSync::Never);
+    for sync in [always, never] {
+        let spool = open(sync);
+        spool.append(&[query(1)]).unwrap();
+        assert!(!spool.sync_rest().unwrap());
+        assert_eq!(spool.lock().dirty, sync == never);
+    }
+    assert_eq!(due(&open(SpoolSync::Second)).len(), count + 2);
+}

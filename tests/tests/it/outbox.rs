@@ -10,6 +10,7 @@ use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Set, TransactionTrait};
 
 use crate::connection::contention::dropped;
+use crate::connection::refusing::Disk;
 use crate::connection::sessions::{id_of, kill, single, waiting};
 use crate::fixtures::{account, create_table, entries, keys, quiet_account, set_balance, set_up_shelves};
 
@@ -158,6 +159,59 @@ db_test!(c19_an_outbox_that_is_full_blocks, async |t| -> Result<(), DbErr> {
     let error = db.execute_unprepared("DELETE FROM shelf").await.expect_err("no place");
     assert!(is_audit_error(&error) && error.to_string().contains("spool_limit_bytes"), "{error}");
     assert_eq!(t.value::<i64>("SELECT count(*) FROM shelf").await?, 3);
+    Ok(())
+});
+
+// A real disk that gets full in the middle of a frame.
+db_test!(c19_an_outbox_on_a_full_disk_blocks, async |t| -> Result<(), DbErr> {
+    let name = format!("audit_spool_{}", uuid::Uuid::now_v7().simple());
+    let Some(disk) = Disk::mount(&name, 1) else {
+        println!("skipped: c19_an_outbox_on_a_full_disk_blocks (no file system can be mounted)");
+        return Ok(());
+    };
+    set_up_shelves(t).await;
+    let db = connect(t, disk.path());
+    // The second time its files have gone, and there is room again.
+    for round in 0..2 {
+        let before = entries(t).await.len();
+        hide(t, true).await;
+        let (mut done, mut refused) = (0, None);
+        for n in 0..5000 {
+            let label = format!("{round} {n} {}", "l".repeat(60));
+            let sql = format!("UPDATE shelf SET label = '{label}' WHERE room = 'b'");
+            // Alone and in a transaction that is committed whatever was said.
+            let result = if n % 2 == 0 {
+                db.execute_unprepared(&sql).await
+            } else {
+                let transaction = db.begin().await?;
+                let result = transaction.execute_unprepared(&sql).await;
+                _ = transaction.commit().await;
+                result
+            };
+            match result {
+                Ok(_) => done += 1,
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(is_audit_error(&error) && text.contains("No space left"), "{error}");
+                    assert!(!text.contains("llll"), "{error}");
+                    let now = t.value::<String>("SELECT label FROM shelf WHERE room = 'b'").await?;
+                    assert_ne!(now, label, "it was done without its entry");
+                    refused = Some(n);
+                    break;
+                }
+            }
+        }
+        assert!(refused.is_some() && done > 100, "the disk doesn't get full: {done}");
+        hide(t, false).await;
+        db.audit().shutdown().await.expect("delivered");
+        let all = entries(t).await.split_off(before);
+        assert_eq!(all.len(), done);
+        assert!(all.iter().all(|entry| entry.status == "success" && entry.hash_matches() == Some(true)));
+        // What was cut off in the middle is no damage.
+        let files: Vec<_> = std::fs::read_dir(disk.path()).expect("files").map_while(Result::ok).collect();
+        assert!(files.iter().all(|file| file.file_name() == "lock"), "{files:?}");
+    }
+    assert_eq!(db.audit().metrics().lost, 0);
     Ok(())
 });
 

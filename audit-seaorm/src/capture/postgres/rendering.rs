@@ -11,6 +11,7 @@ use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
 use super::super::catalogue::{ColumnFacts, TableFacts};
 use super::super::sql::Target;
 use super::super::text::{alias, quote};
+use super::suspicion::LONGEST_NAME;
 use super::{BACKEND, Pieces};
 
 /// How a table's rows look in SQL.
@@ -117,9 +118,11 @@ impl<'a> Row<'a> {
         let [required, optional] = match column.type_name.as_str() {
             "int2" | "int4" | "int8" => [value, or_null(&json)],
             // It quotes floats that aren't numbers, and nothing else of them.
-            "bool" | "float4" | "float8" | "text" | "varchar" | "bpchar" | "date" | "timestamp" | "time" => {
+            "bool" | "float4" | "float8" | "text" | "varchar" | "date" | "timestamp" | "time" => {
                 [json.clone(), or_null(&json)]
             }
+            // A value of the user's is measured before it is filled up.
+            "bpchar" if !self.is_far_filled(column) => [json.clone(), or_null(&json)],
             "uuid" => [quoted(&value), or_null(&json)],
             "numeric"
                 if column.scale.is_some()
@@ -141,6 +144,14 @@ impl<'a> Row<'a> {
         Some(if column.required { required } else { optional })
     }
 
+    /// Whether texts of the column are filled up with blanks to more than one entry keeps of them.
+    fn is_far_filled(&self, column: &ColumnFacts) -> bool {
+        const BYTES_OF_A_CHARACTER: usize = 4;
+        let length = column.filled.and_then(|length| usize::try_from(length).ok());
+        let most = self.piece.audited.policy.max_value_bytes().min(LONGEST_NAME);
+        length.is_some_and(|length| length.saturating_mul(BYTES_OF_A_CHARACTER) > most)
+    }
+
     /// Whether two values are recorded differently.
     fn differs(&self, at: usize) -> Option<String> {
         let column = self.column(self.fields().get(at)?)?;
@@ -148,7 +159,9 @@ impl<'a> Row<'a> {
         Some(match column.type_name.as_str() {
             // Equal, and yet not alike: 0 and -0.
             "float4" | "float8" => format!("{o}::text IS DISTINCT FROM {n}::text"),
-            "text" | "varchar" | "bpchar" => {
+            // Without a length it keeps blanks at its end and yet compares without them.
+            "bpchar" => format!("to_json({o})::text IS DISTINCT FROM to_json({n})::text"),
+            "text" | "varchar" => {
                 format!("{o} COLLATE \"C\" IS DISTINCT FROM {n} COLLATE \"C\"")
             }
             _ => format!("{o} IS DISTINCT FROM {n}"),
@@ -237,8 +250,8 @@ impl<'a> Row<'a> {
         let value = self.value("n", at);
         let is_text = self.fields().get(at).is_some_and(|field| self.is_text(field));
         if is_text {
-            // An unknown name is recorded as an empty text.
-            return Some(format!("COALESCE({value}::text, '')"));
+            // An unknown name is recorded as an empty text. A cast would take away the blanks at the end of a `char(n)`.
+            return Some(format!("concat({value})"));
         }
         // As in JSON, without quotes.
         let rendered = self.render(at, "n")?;

@@ -12,6 +12,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::TokenWithSpan;
 
+use super::joined;
 use super::lex::{Kind, Lang};
 use super::piece::{Piece, keyword};
 use super::shape::{Fail, Shape};
@@ -22,10 +23,10 @@ use super::{
 };
 
 /// A place in a statement's tokens.
-type Span = Range<usize>;
+pub(super) type Span = Range<usize>;
 
 /// The parser doesn't see what was found by keywords.
-const DISAGREE: Fail = Fail::Unreadable("its clauses can't be told apart");
+pub(super) const DISAGREE: Fail = Fail::Unreadable("its clauses can't be told apart");
 
 /// The `WITH` at the start of a statement, the tokens of its list, and where the next token is.
 pub(super) fn with(piece: &Piece<'_>) -> Result<(With, Span, usize), Fail> {
@@ -60,19 +61,35 @@ pub(super) fn with(piece: &Piece<'_>) -> Result<(With, Span, usize), Fail> {
 }
 
 /// What comes before the statement itself.
-struct Front {
-    with: Option<With>,
+pub(super) struct Front {
+    pub(super) with: Option<With>,
     /// The tokens of `WITH ..`, none if there is no such thing.
     span: Span,
 }
 
 /// Where clauses are, in tokens.
 #[derive(Default)]
-struct Clauses {
-    condition: Option<Span>,
-    tail: Option<Span>,
-    returning: Option<Span>,
+pub(super) struct Clauses {
+    pub(super) condition: Option<Span>,
+    pub(super) tail: Option<Span>,
+    pub(super) returning: Option<Span>,
 }
+
+/// What may follow a table in an `UPDATE` of MySQL's.
+pub(super) const TABLE_ENDS: [&str; 12] = [
+    "SET",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "CROSS",
+    "RIGHT",
+    "NATURAL",
+    "STRAIGHT_JOIN",
+    "PARTITION",
+    "USE",
+    "FORCE",
+    "IGNORE",
+];
 
 /// Reads the statement whose verb is at `at`.
 pub(super) fn dml(piece: &Piece<'_>, with: Option<With>, at: usize) -> Result<Shape, Fail> {
@@ -118,7 +135,7 @@ fn modifiers(piece: &Piece<'_>, at: usize, known: &[&str]) -> (Conflict, usize) 
 }
 
 /// The target, its tokens, and where the next token is. `ends` are the words that may follow it.
-fn target(piece: &Piece<'_>, at: usize, ends: &[&str]) -> Result<(Target, Span, usize), Fail> {
+pub(super) fn target(piece: &Piece<'_>, at: usize, ends: &[&str]) -> Result<(Target, Span, usize), Fail> {
     let only = piece.lang == Lang::Pg && piece.is(at, "ONLY");
     let start = if only { at + 1 } else { at };
     if piece.opens(start) {
@@ -147,7 +164,7 @@ fn target(piece: &Piece<'_>, at: usize, ends: &[&str]) -> Result<(Target, Span, 
 
 /// Splits what follows the assignments or the table: `WHERE`, `RETURNING` and `ORDER BY .. LIMIT ..`, of which SQLite
 /// has the last two the other way around than MariaDB.
-fn clauses(piece: &Piece<'_>, at: usize) -> Result<(usize, Clauses), Fail> {
+pub(super) fn clauses(piece: &Piece<'_>, at: usize) -> Result<(usize, Clauses), Fail> {
     let end = piece.toks.len();
     let starts =
         |at: usize| piece.is_any(at, &["WHERE", "RETURNING", "LIMIT"]) || piece.are(at, &["ORDER", "BY"]);
@@ -293,14 +310,14 @@ fn tail(
 }
 
 /// What the parser makes of the whole; the last of the statements in it is the write itself.
-fn whole(piece: &Piece<'_>, front: &Front, tokens: Vec<TokenWithSpan>) -> Result<Statement, Fail> {
+pub(super) fn whole(piece: &Piece<'_>, front: &Front, tokens: Vec<TokenWithSpan>) -> Result<Statement, Fail> {
     let mut all = piece.feed(front.span.clone());
     all.extend(tokens);
     tree::statement(piece.lang, all).ok_or(Fail::SYNTAX)
 }
 
 /// The statement within a `WITH`.
-fn inner(statement: &Statement) -> &Statement {
+pub(super) fn inner(statement: &Statement) -> &Statement {
     if let Statement::Query(query) = statement
         && let SetExpr::Insert(inner) | SetExpr::Update(inner) | SetExpr::Delete(inner) = query.body.as_ref()
         && is_bare(query)
@@ -320,7 +337,7 @@ fn is_bare(query: &Query) -> bool {
 }
 
 /// What is read and called, once it is sure that there is one write and that it goes to the target.
-fn check(
+pub(super) fn check(
     piece: &Piece<'_>,
     front: &Front,
     target: &Target,
@@ -354,7 +371,7 @@ fn check(
     Ok(seen)
 }
 
-fn same(piece: &Piece<'_>, span: Option<&Span>, expr: Option<&Expr>) -> Result<(), Fail> {
+pub(super) fn same(piece: &Piece<'_>, span: Option<&Span>, expr: Option<&Expr>) -> Result<(), Fail> {
     let sliced = span.map(|span| expression(piece, span)).transpose()?;
     if sliced.as_ref() == expr { Ok(()) } else { Err(DISAGREE) }
 }
@@ -377,19 +394,21 @@ fn update(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
         action = ignore;
     }
     let start = at;
-    let (target, name, at) = target(piece, at, &["SET"])?;
-    if !piece.is(at, "SET") {
-        // Whatever it is, MySQL takes lists and joins of tables there.
-        let set = piece.find(at, piece.toks.len(), |at| piece.is(at, "SET")).unwrap_or(at);
-        return if piece.lang == Lang::My && set > at {
-            Err(Fail::Other(
-                "an UPDATE of several tables, or of a partition",
-                piece.mentioned(start..piece.toks.len()),
-            ))
-        } else {
-            Err(Fail::SYNTAX)
-        };
-    }
+    let ends: &[&str] = if piece.lang == Lang::My { &TABLE_ENDS } else { &["SET"] };
+    let (target, name, at) = target(piece, at, ends)?;
+    // MySQL takes lists and joins of tables there.
+    let several = || {
+        Fail::Other(
+            "an UPDATE of several tables, or of a partition",
+            piece.mentioned(start..piece.toks.len()),
+        )
+    };
+    let (join, at) = match piece.find(at, piece.toks.len(), |at| piece.is(at, "SET")) {
+        Some(set) if set == at => (None, set),
+        Some(set) if piece.lang == Lang::My && joined::begins(piece, at) => (Some(at..set), set),
+        Some(_) if piece.lang == Lang::My => return Err(several()),
+        _ => return Err(Fail::SYNTAX),
+    };
     let set = at + 1;
     let (end, clauses) = clauses(piece, set)?;
     let is_from = |at: usize| {
@@ -406,6 +425,9 @@ fn update(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
     no_cursor(piece, clauses.condition.as_ref())?;
     if set.is_empty() || from.as_ref().is_some_and(|from| from.is_empty()) {
         return Err(DISAGREE);
+    }
+    if join.is_some() && !joined::sets_only(piece, &set, &target) {
+        return Err(several());
     }
 
     let end = clauses.condition.as_ref().map_or(end, |condition| condition.end);
@@ -431,6 +453,14 @@ fn update(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
         }
         _ => return Err(DISAGREE),
     }
+    if let Some(join) = &join {
+        if !joined::is_plain(piece, &target, &parsed.table) {
+            return Err(several());
+        }
+        let mut tokens = vec![keyword("SELECT"), keyword("x"), keyword("FROM")];
+        tokens.extend(piece.feed(name.start..join.end));
+        sources(piece, tokens, std::slice::from_ref(&parsed.table))?;
+    }
     let assigned = assignments(piece, &set, &parsed.assignments)?;
     let names = names_of(&front);
     let returning = returning(piece, clauses.returning.as_ref(), &names, &mut seen)?;
@@ -439,6 +469,7 @@ fn update(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
         with: front.with,
         body: piece.text(verb..piece.toks.len()).ok_or(DISAGREE)?,
         target,
+        join: join.and_then(|join| piece.text(join)),
         set: piece.text(set).ok_or(DISAGREE)?,
         assigned,
         from: from.and_then(|from| piece.text(from)),
@@ -451,7 +482,7 @@ fn update(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
 }
 
 /// Checks that a list of tables is complete in itself, and the same.
-fn sources(
+pub(super) fn sources(
     piece: &Piece<'_>,
     tokens: Vec<TokenWithSpan>,
     tables: &[sqlparser::ast::TableWithJoins],
@@ -483,7 +514,11 @@ fn delete(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
         Fail::Other("a DELETE from several tables, or from a partition", tables)
     };
     if !piece.is(at, "FROM") {
-        return Err(if piece.lang == Lang::My { several() } else { Fail::SYNTAX });
+        return if piece.lang == Lang::My {
+            joined::delete(piece, front, verb, (action, at)).unwrap_or_else(|| Err(several()))
+        } else {
+            Err(Fail::SYNTAX)
+        };
     }
     const ENDS: &[&str] = &["USING", "WHERE", "ORDER", "LIMIT", "RETURNING"];
     let (target, name, at) = match target(piece, at + 1, ENDS) {
@@ -533,6 +568,7 @@ fn delete(piece: &Piece<'_>, front: Front, verb: usize) -> Result<Shape, Fail> {
         with: front.with,
         body: piece.text(verb..piece.toks.len()).ok_or(DISAGREE)?,
         target,
+        join: None,
         using: using.and_then(|using| piece.text(using)),
         condition: clauses.condition.and_then(|condition| piece.text(condition)),
         tail,

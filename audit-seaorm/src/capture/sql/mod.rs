@@ -12,6 +12,7 @@
 mod columns;
 pub(crate) mod definition;
 mod dml;
+mod joined;
 mod lex;
 mod piece;
 pub(crate) mod question;
@@ -305,6 +306,8 @@ pub(crate) struct Update {
     pub(crate) body: Range<usize>,
     /// The table.
     pub(crate) target: Target,
+    /// What MySQL has between the table and `SET`: joins with tables of which nothing is changed.
+    pub(crate) join: Option<Range<usize>>,
     /// What follows `SET`, up to the next clause.
     pub(crate) set: Range<usize>,
     /// The same column by column.
@@ -330,6 +333,8 @@ pub(crate) struct Delete {
     pub(crate) body: Range<usize>,
     /// The table.
     pub(crate) target: Target,
+    /// What follows the table in MySQL's `DELETE t FROM t JOIN ..`: joins with tables of which nothing is deleted.
+    pub(crate) join: Option<Range<usize>>,
     /// What follows `USING`.
     pub(crate) using: Option<Range<usize>>,
     /// What follows `WHERE`.

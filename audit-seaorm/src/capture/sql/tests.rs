@@ -328,6 +328,64 @@ fn deletes() {
 }
 
 #[test]
+fn c5_joins_of_mysql_are_taken_apart() {
+    let sql = "UPDATE a.t AS `x` LEFT JOIN u ON u.id = x.id AND u.n = ? JOIN (SELECT 1 AS id) v USING (id) SET x.a = u.a, `x`.b = ? WHERE u.c = ?";
+    let update_ = update(sql, MySql);
+    assert_eq!(update_.target.name, table("a.t"));
+    assert_eq!(
+        text(sql, &update_.join),
+        Some("LEFT JOIN u ON u.id = x.id AND u.n = ? JOIN (SELECT 1 AS id) v USING (id)")
+    );
+    assert_eq!(text(sql, &Some(update_.set.clone())), Some("x.a = u.a, `x`.b = ?"));
+    assert_eq!(text(sql, &update_.condition), Some("u.c = ?"));
+    let columns: Vec<_> = update_.assigned.iter().map(|a| a.column.as_str()).collect();
+    assert_eq!(columns, ["a", "b"]);
+    let parsed = one(sql, MySql);
+    assert_eq!(parsed.reads, tables(&["u"]));
+    let indexes: Vec<_> = parsed.params.iter().map(|param| param.index).collect();
+    assert_eq!(indexes, [0, 1, 2]);
+
+    let sql = "DELETE x FROM t AS x JOIN u ON u.id = x.id WHERE u.c = ?";
+    let delete_ = delete(sql, MySql);
+    assert_eq!((&delete_.target.name, text(sql, &delete_.target.alias)), (&table("t"), Some("x")));
+    assert_eq!(text(sql, &delete_.join), Some("JOIN u ON u.id = x.id"));
+    assert_eq!(text(sql, &delete_.condition), Some("u.c = ?"));
+    let sql = "DELETE t FROM t JOIN u ON u.id = t.id";
+    assert_eq!(text(sql, &delete(sql, MySql).join), Some("JOIN u ON u.id = t.id"));
+    assert_eq!(one(sql, MySql).reads, tables(&["u"]));
+
+    // Where more than the first table may change, or rows of it that the join doesn't show.
+    for sql in [
+        "UPDATE t JOIN u ON u.id = t.id SET a = 1",
+        "UPDATE t JOIN u ON u.id = t.id SET t.a = 1, u.b = 2",
+        "UPDATE t AS x JOIN u ON u.id = x.id SET t.a = 1",
+        "UPDATE t JOIN u ON u.id = t.id SET d.t.a = 1",
+        "UPDATE t JOIN d.t ON d.t.id = t.id SET t.a = 1",
+        "UPDATE t JOIN u AS T ON T.id = t.id SET t.a = 1",
+        "UPDATE t RIGHT JOIN u ON u.id = t.id SET t.a = 1",
+        "UPDATE t LEFT JOIN u ON u.id = t.id RIGHT JOIN v ON v.id = t.id SET t.a = 1",
+        "UPDATE t NATURAL JOIN u SET t.a = 1",
+        "UPDATE t JOIN (u JOIN v ON v.id = u.id) ON u.id = t.id SET t.a = 1",
+        "UPDATE t, u SET t.a = 1 WHERE u.id = t.id",
+        "UPDATE t JOIN u ON u.id = t.id, v SET t.a = 1",
+        "DELETE t, u FROM t JOIN u ON u.id = t.id",
+        "DELETE u FROM t JOIN u ON u.id = t.id",
+        "DELETE t FROM t AS x JOIN u ON u.id = x.id",
+        "DELETE t.* FROM t JOIN u ON u.id = t.id",
+        "DELETE FROM t USING t JOIN u ON u.id = t.id",
+        "DELETE t FROM t JOIN u ON u.id = t.id LIMIT 1",
+        "DELETE t FROM t JOIN u ON u.id = t.id, v WHERE v.id = 1",
+    ] {
+        assert!(matches!(what(sql, MySql), What::Other { .. } | What::Unreadable { .. }), "{sql}");
+    }
+    // Nobody else has such joins.
+    for backend in [Postgres, Sqlite] {
+        let sql = "UPDATE t JOIN u ON u.id = t.id SET t.a = 1";
+        assert!(matches!(what(sql, backend), What::Unreadable { .. }), "{backend:?}");
+    }
+}
+
+#[test]
 fn reads() {
     let lock = Query::select().column("id").from("tea").lock(LockType::NoKeyUpdate).to_owned();
     for (backend, sql) in built(&lock) {

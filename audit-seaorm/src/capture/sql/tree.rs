@@ -331,9 +331,10 @@ pub(super) fn inserted(lang: Lang, insert: &Insert) -> Option<TableName> {
     }
 }
 
-/// The table of an `UPDATE`, if it is one.
+/// The table of an `UPDATE`, if it is one; of MySQL's joins the first, which [`joined`](super::joined) looks at.
 pub(super) fn updated(lang: Lang, update: &Update) -> Option<TableName> {
-    if update.table.joins.is_empty() { factor(lang, &update.table.relation) } else { None }
+    let one = update.table.joins.is_empty() || lang == Lang::My;
+    if one { factor(lang, &update.table.relation) } else { None }
 }
 
 /// The table of a `DELETE`, if it is one.
@@ -341,6 +342,8 @@ pub(super) fn deleted(lang: Lang, delete: &Delete) -> Option<TableName> {
     match &delete.from {
         FromTable::WithFromKeyword(from) => match from.as_slice() {
             [one] if one.joins.is_empty() && delete.tables.is_empty() => factor(lang, &one.relation),
+            // `joined` looks at which of them it is.
+            [one] if lang == Lang::My && delete.tables.len() == 1 => factor(lang, &one.relation),
             _ => None,
         },
         FromTable::WithoutKeyword(_) => None,

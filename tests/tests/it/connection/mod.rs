@@ -1,5 +1,7 @@
 //! What `AuditConnection` captures.
 
+mod alike;
+mod builders;
 mod bulk;
 mod cascades;
 pub(crate) mod contention;
@@ -7,15 +9,17 @@ mod cost;
 mod differential;
 mod fire;
 mod hostile;
+mod joins;
 mod killed;
 mod load;
 mod lost;
+mod modes;
 mod moved;
 mod mutated;
 mod partitions;
 mod peers;
 mod raw;
-mod refusing;
+pub(crate) mod refusing;
 pub(crate) mod sessions;
 mod transparent;
 mod unplanned;

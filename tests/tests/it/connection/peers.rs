@@ -5,8 +5,8 @@
 //! |---|---|---|
 //! | bulk insert, update, delete and raw SQL are recorded | `c5_bulk_and_raw_writes_keep_the_actor` | they don't see it |
 //! | the instance is stale: the true old value | `c6_a_stale_instance_records_the_true_old_value` | `hooks::c6_old_values_are_the_databases_though_the_model_is_stale` |
-//! | another write lands just before the UPDATE | `c6_a_write_just_before_the_update_is_the_old_value` | the same, in a transaction |
-//! | another write comes just before the entry is written | `i3_a_write_just_before_the_entry_comes_after_it` | the same, in a transaction |
+//! | another write lands just before the UPDATE | `c6_a_write_just_before_the_update_is_the_old_value`, `c6_another_connections_write_just_before_is_the_old_value` | the same, in a transaction |
+//! | another write comes just before the entry is written | `i3_a_write_just_before_the_entry_comes_after_it`, `i3_another_connections_write_just_before_the_commit_comes_after_it` | the same, in a transaction |
 //! | a failed UPDATE leaves no phantom entry | `i1_a_failed_update_leaves_no_phantom` | the same |
 //! | the entry can't be written: nor is the change | `i1_no_change_is_kept_without_its_entry`, `refusing` | `hooks::i1_a_save_whose_entry_cannot_be_written_fails_and_says_so` |
 //! | a save without a change makes no entry | `c6_saving_without_a_change_makes_no_entry_here_either` | `hooks::c6_saving_without_a_change_makes_no_entry` |
@@ -18,8 +18,10 @@
 //! | the actor is kept on bulk and raw writes | `c5_bulk_and_raw_writes_keep_the_actor` | they don't see it |
 //! | an entry that was tampered with is found | `k2_an_entry_that_was_changed_all_the_same_is_found` | the same |
 
+use std::time::Duration;
+
 use audit_seaorm::{Audit, AuditConnection, AuditContext, current, scope};
-use audit_tests::{DbBackend, TestDb, db_test};
+use audit_tests::{TestDb, db_test};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel,
@@ -28,7 +30,7 @@ use sea_orm::{
 use serde_json::json;
 
 use super::connect;
-use super::sessions::{lock_entries, waiting};
+use super::sessions::{code, lock_entries, waiting};
 use crate::fixtures::{
     account, blog, changes, create_table, drop_audit_table, entries, only_entry, quiet_account,
 };
@@ -107,14 +109,12 @@ impl Way {
     }
 }
 
-db_test!(c6_a_write_just_before_the_update_is_the_old_value, async |t| {
+db_test!(c6_a_write_just_before_the_update_is_the_old_value, on(postgres, mysql), async |t| {
     let (db, row) = set_up(t).await;
     // Outside of a transaction hooks don't hold the row.
     for way in Way::ALL.into_iter().filter(|way| *way != Way::Hooks) {
         t.execute("UPDATE account SET balance = 10.00").await.unwrap();
-        let mode = Some(SqliteTransactionMode::Immediate);
-        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-        let other = t.db.begin_with_options(options).await.unwrap();
+        let other = t.db.begin().await.unwrap();
         other.execute_unprepared("UPDATE account SET balance = 55.50").await.unwrap();
         let (task, plain) = (db.clone(), t.db.clone());
         let change = account::ActiveModel {
@@ -123,9 +123,7 @@ db_test!(c6_a_write_just_before_the_update_is_the_old_value, async |t| {
             ..Default::default()
         };
         let save = tokio::spawn(async move { way.update(&task, &plain, change).await });
-        if t.backend != DbBackend::Sqlite {
-            waiting(t, 1).await;
-        }
+        waiting(t, 1).await;
         other.commit().await.unwrap();
         save.await.unwrap().unwrap();
         let last = entries(t).await.pop().unwrap();
@@ -134,14 +132,103 @@ db_test!(c6_a_write_just_before_the_update_is_the_old_value, async |t| {
     assert_eq!(entries(t).await.len(), 3);
 });
 
-db_test!(i3_a_write_just_before_the_entry_comes_after_it, async |t| {
+// SQLite's writers can't be seen waiting: there the other one comes when the transaction has begun and nothing is locked yet, and
+// tries once more when it is.
+db_test!(c6_another_connections_write_just_before_is_the_old_value, on(sqlite), async |t| {
+    let (db, row) = set_up(t).await;
+    let other = impatient(t).await;
+    let change =
+        || account::ActiveModel { id: Set(row.id), balance: Set(Decimal::new(100, 2)), ..Default::default() };
+    let (lands, late) = ("UPDATE account SET balance = 55.50", "UPDATE account SET balance = 77.00");
+    let old_and_new = json!({"balance": {"old": "55.50", "new": "1.00"}});
+    for way in [Way::Connection, Way::ConnectionTransaction, Way::HooksTransaction] {
+        t.execute("UPDATE account SET balance = 10.00").await.unwrap();
+        match way {
+            Way::ConnectionTransaction => {
+                let transaction = db.begin().await.unwrap();
+                other.execute_unprepared(lands).await.unwrap();
+                change().update(&transaction).await.unwrap();
+                assert!(is_busy(other.execute_unprepared(late).await));
+                transaction.commit().await.unwrap();
+            }
+            Way::HooksTransaction => {
+                let transaction = t.db.begin().await.unwrap();
+                other.execute_unprepared(lands).await.unwrap();
+                change().update(&transaction).await.unwrap();
+                assert!(is_busy(other.execute_unprepared(late).await));
+                transaction.commit().await.unwrap();
+            }
+            _ => {
+                // It is refused while the other writes, and does its work after it.
+                let held = immediate(&t.db).await;
+                held.execute_unprepared(lands).await.unwrap();
+                let audited = Audit::builder().build().unwrap().connect(other.clone());
+                assert!(is_busy(change().update(&audited).await));
+                held.commit().await.unwrap();
+                change().update(&audited).await.unwrap();
+            }
+        }
+        assert_eq!(changes(&entries(t).await.pop().unwrap()), old_and_new, "{way:?}");
+    }
+    assert_eq!(entries(t).await.len(), 3);
+});
+
+db_test!(i3_another_connections_write_just_before_the_commit_comes_after_it, on(sqlite), async |t| {
+    let (db, row) = set_up(t).await;
+    let other = Audit::builder().build().unwrap().connect(impatient(t).await);
+    let note = |text: &str| account::ActiveModel {
+        id: Set(row.id),
+        note: Set(Some(text.into())),
+        ..Default::default()
+    };
+    let mut expected = json!(null);
+    for (first, second) in [("1", "2"), ("3", "4")] {
+        let transaction = db.begin().await.unwrap();
+        note(first).update(&transaction).await.unwrap();
+        // The entry is written and not yet there for others; the row is the transaction's.
+        let seen = entries(t).await.len();
+        assert!(is_busy(note(second).update(&other).await));
+        assert_eq!(entries(t).await.len(), seen);
+        transaction.commit().await.unwrap();
+        note(second).update(&other).await.unwrap();
+        let all: Vec<_> = entries(t).await[seen..].iter().map(changes).collect();
+        assert_eq!(
+            all,
+            [
+                json!({"note": {"old": expected, "new": first}}),
+                json!({"note": {"old": first, "new": second}})
+            ]
+        );
+        expected = json!(second);
+    }
+});
+
+/// A connection that doesn't wait for locks.
+async fn impatient(t: &TestDb) -> DatabaseConnection {
+    let mut options = t.options();
+    options.max_connections(1).map_sqlx_sqlite_opts(|options| options.busy_timeout(Duration::ZERO));
+    sea_orm::Database::connect(options).await.unwrap()
+}
+
+/// A transaction that has SQLite's write lock.
+async fn immediate(db: &DatabaseConnection) -> sea_orm::DatabaseTransaction {
+    let mode = Some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+    db.begin_with_options(options).await.unwrap()
+}
+
+fn is_busy<T>(result: Result<T, DbErr>) -> bool {
+    result.is_err_and(|error| code(&error).as_deref() == Some("5"))
+}
+
+db_test!(i3_a_write_just_before_the_entry_comes_after_it, on(postgres, mysql), async |t| {
     let (db, row) = set_up(t).await;
     let mut note = json!(null);
     let mut seen = 0;
     for way in Way::ALL.into_iter().filter(|way| *way != Way::Hooks) {
         // What there is to be learned of the table is learned before.
         way.update(&db, &t.db, account::ActiveModel { id: Set(row.id), ..Default::default() }).await.unwrap();
-        let locked = if t.backend == DbBackend::Sqlite { None } else { Some(lock_entries(t).await) };
+        let locked = lock_entries(t).await;
         let saves: Vec<_> = ["first", "second"]
             .into_iter()
             .map(|text| {
@@ -154,10 +241,8 @@ db_test!(i3_a_write_just_before_the_entry_comes_after_it, async |t| {
                 tokio::spawn(async move { way.update(&db, &plain, change).await })
             })
             .collect();
-        if locked.is_some() {
-            // One for the entries, the other for the row.
-            waiting(t, 2).await;
-        }
+        // One for the entries, the other for the row.
+        waiting(t, 2).await;
         drop(locked);
         for save in saves {
             save.await.unwrap().unwrap();

@@ -138,10 +138,11 @@ async fn write_until_refused<C: ConnectionTrait>(db: &C, sql: &dyn Fn(u32) -> St
 }
 
 /// A file system of its own, in memory; gone when dropped.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(name: &str, megabytes: u32) -> Option<Self> {
+    /// `None` where the right to mount isn't had.
+    pub(crate) fn mount(name: &str, megabytes: u32) -> Option<Self> {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).ok()?;
         let size = format!("size={megabytes}m,mode=0777");
@@ -151,6 +152,10 @@ impl Disk {
         }
         _ = std::fs::remove_dir(&path);
         None
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn own(&self, user: &str) -> Option<&Path> {

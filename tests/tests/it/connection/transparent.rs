@@ -14,7 +14,8 @@ use sea_orm::{
 use super::connect;
 use crate::fixtures::{account, changes, create_table, entries, keys, quiet_account, set_up_shelves};
 
-fn outcome<T: std::fmt::Debug>(result: Result<T, DbErr>) -> String {
+/// What a user sees of a result.
+pub(super) fn outcome<T: std::fmt::Debug>(result: Result<T, DbErr>) -> String {
     match result {
         Ok(value) => format!("{value:?}"),
         Err(error) => {

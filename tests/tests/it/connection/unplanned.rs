@@ -33,8 +33,8 @@ async fn statements(t: &TestDb, word: &str) -> Vec<(&'static str, String)> {
         ],
         &[
             ("CALL", "CALL label_all('word')"),
-            ("UPDATE", "UPDATE shelf JOIN (SELECT 'a' AS room) r ON shelf.room = r.room SET shelf.label = 'word'"),
-            ("DELETE", "DELETE shelf FROM shelf JOIN (SELECT 2 AS number) r ON shelf.number = r.number WHERE shelf.label <> 'word'"),
+            ("UPDATE", "UPDATE shelf, (SELECT 'a' AS room) r SET shelf.label = 'word' WHERE shelf.room = r.room"),
+            ("DELETE", "DELETE FROM shelf USING shelf JOIN (SELECT 2 AS number) r ON shelf.number = r.number WHERE shelf.label <> 'word'"),
         ],
     );
     all.iter().map(|(verb, sql)| (*verb, sql.replace("word", word))).collect()
@@ -67,6 +67,8 @@ db_test!(c17_what_cannot_be_planned_is_refused_by_default, async |t| {
     for (_, sql) in statements(t, "s3cret").await {
         let error = db.execute_unprepared(&sql).await.expect_err(&sql);
         assert!(is_audit_error(&error) && !error.to_string().contains("s3cret"), "{error}");
+        // A procedure may write to any table.
+        assert!(error.to_string().contains("`shelf`") || sql.starts_with("CALL"), "{sql}: {error}");
     }
     assert_eq!((labels(t).await, entries(t).await), (before, vec![]));
 });

@@ -1,4 +1,4 @@
-//! Model to entry to model, for every type of column.
+//! Model to entry to model, for every kind of value.
 
 use audit_seaorm::AuditedEntity;
 use audit_tests::{DbBackend, db_test};
@@ -106,10 +106,15 @@ db_test!(q6_optional_and_enumerated_values_come_back, async |t| {
             flag: Set(full),
             small: Set(-3),
             int: Set(full.then_some(i32::MIN)),
+            big: Set(i64::MAX),
+            big_optional: Set(full.then_some(i64::MIN)),
             single: Set(0.1),
             double: Set(full.then_some(0.1 + 0.2)),
             text: Set(some("x")),
+            fixed: Set("fixed".into()),
             bytes: Set(vec![0, 255]),
+            binary: Set(vec![1, 2, 3, 4]),
+            var_binary: Set(full.then(|| vec![7])),
             date: Set("2024-02-29".parse().unwrap()),
             time: Set(full.then(|| "10:30:00".parse().unwrap())),
             naive: Set("2024-01-15T10:30:00".parse().unwrap()),

@@ -48,7 +48,7 @@ db_test!(i2_upserts_that_plain_postgres_takes, on(postgres), async |t| {
         "INSERT INTO shelf (room, number, label, code) VALUES ('A', 1, 'generated', 6) ON CONFLICT (low, number) DO UPDATE SET label = excluded.label",
         "INSERT INTO shelf (room, number, label, code) VALUES ('p', 2, 'part', 8) ON CONFLICT (label) WHERE room = 'p' DO UPDATE SET code = excluded.code",
         "INSERT INTO shelf (room, number, label, code) VALUES ('a', 1, 'where', 8) ON CONFLICT (room, number) DO UPDATE SET label = excluded.label WHERE shelf.label = 'nope'",
-    ]).await;
+    ], 6).await;
 });
 
 db_test!(i2_dates_after_9999, on(postgres), async |t| {
@@ -93,7 +93,7 @@ db_test!(i2_forms_of_statements, on(postgres), async |t| {
         "DELETE FROM shelf USING shelf AS o WHERE shelf.room = 'r' AND o.room = 'r' AND o.number > shelf.number",
         "UPDATE shelf SET label = DEFAULT WHERE false",
         "DELETE FROM shelf WHERE EXISTS (SELECT FROM shelf AS o WHERE o.number > 1000)",
-    ]).await;
+    ], 0).await;
 });
 
 db_test!(i2_forms_of_statements_of_mysql, on(mysql), async |t| {
@@ -107,5 +107,5 @@ db_test!(i2_forms_of_statements_of_mysql, on(mysql), async |t| {
         "REPLACE INTO shelf VALUES ('a', 2, 'replaced')",
         "INSERT INTO shelf VALUES ('Ä', 2, 'accent') ON DUPLICATE KEY UPDATE label = 'by accent'",
         "DELETE FROM shelf WHERE label = 'max' LIMIT 1",
-    ]).await;
+    ], 0).await;
 });

@@ -107,8 +107,13 @@ db_test!(i4_recursive_triggers_stay_on, on(sqlite), async |t| {
         options.foreign_keys(true).pragma("recursive_triggers", "1")
     });
     let db = Audit::builder().build().unwrap().connect(Database::connect(options).await.unwrap());
-    faithful(t, &db, &["REPLACE INTO shelf VALUES ('a', 1, 'r')", "UPDATE OR REPLACE shelf SET number = 1"])
-        .await;
+    faithful(
+        t,
+        &db,
+        &["REPLACE INTO shelf VALUES ('a', 1, 'r')", "UPDATE OR REPLACE shelf SET number = 1"],
+        0,
+    )
+    .await;
     assert_eq!(recursive_triggers(&db).await, 1);
 });
 

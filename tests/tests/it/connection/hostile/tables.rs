@@ -21,6 +21,7 @@ db_test!(i2_a_table_that_is_created_after_the_first_write, on(postgres, mysql), 
             "INSERT INTO shelf VALUES ('q', 1, 'l')",
             "DELETE FROM shelf WHERE room = 'a'",
         ],
+        0,
     )
     .await;
 });
@@ -37,6 +38,7 @@ db_test!(i2_definitions_that_are_rolled_back, on(postgres), async |t| {
         t,
         &db,
         &["UPDATE shelf SET label = 'x' WHERE room = 'b'", "DELETE FROM shelf WHERE room = 'a'"],
+        0,
     )
     .await;
 });
@@ -81,7 +83,7 @@ db_test!(i2_a_table_of_the_same_name_in_another_database, on(mysql), async |t| {
 db_test!(i2_a_definition_through_the_connection_is_noticed, on(postgres, mysql), async |t| {
     set_up_shelves(t).await;
     let db = connect(t);
-    faithful(t, &db, &["UPDATE shelf SET label = 'warm' WHERE room = 'b'"]).await;
+    faithful(t, &db, &["UPDATE shelf SET label = 'warm' WHERE room = 'b'"], 0).await;
     if t.db.get_database_backend() == DbBackend::Postgres {
         run(t, &["CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE shelf SET label = NEW.label || '!' WHERE room = NEW.room AND number = NEW.number AND pg_trigger_depth() = 1; RETURN NULL; END $$"]).await;
         db.execute_unprepared("CREATE TRIGGER tr AFTER UPDATE ON shelf FOR EACH ROW EXECUTE FUNCTION f()")
@@ -141,16 +143,16 @@ db_test!(i2_two_audits_over_one_pool, async |t| {
         )
     };
     for round in 0..3 {
-        faithful(t, &two.0, &[&format!("UPDATE shelf SET label = 'x{round}' WHERE room = 'a'")]).await;
-        faithful(t, &two.1, &[&format!("UPDATE shelf SET label = 'y{round}' WHERE room = 'a'")]).await;
+        faithful(t, &two.0, &[&format!("UPDATE shelf SET label = 'x{round}' WHERE room = 'a'")], 0).await;
+        faithful(t, &two.1, &[&format!("UPDATE shelf SET label = 'y{round}' WHERE room = 'a'")], 0).await;
     }
-    faithful(t, &one, &["DELETE FROM shelf WHERE room = 'b'"]).await;
+    faithful(t, &one, &["DELETE FROM shelf WHERE room = 'b'"], 0).await;
 });
 
 db_test!(i2_a_table_that_is_made_anew, async |t| {
     set_up_shelves(t).await;
     let db = connect(t);
-    faithful(t, &db, &["UPDATE shelf SET label = 'x' WHERE room = 'a'"]).await;
+    faithful(t, &db, &["UPDATE shelf SET label = 'x' WHERE room = 'a'"], 0).await;
     for sql in [
         "DROP TABLE shelf",
         // The same types: else PostgreSQL's cached plans of this test's own reads fail.
@@ -171,6 +173,7 @@ db_test!(i2_a_table_that_is_made_anew, async |t| {
             "UPDATE shelf SET label = 'y', more = 7 WHERE room = 'a'",
             "DELETE FROM shelf WHERE more IS NULL",
         ],
+        0,
     )
     .await;
 });

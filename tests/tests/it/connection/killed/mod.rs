@@ -3,6 +3,8 @@
 //!
 //! A worker is this test program again, with an order in its environment: see [`worker`].
 
+mod outbox;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +25,7 @@ use crate::replay::{Tables, assert_faithful};
 const PROCESSES: u64 = 4;
 const TASKS: u64 = 4;
 
-/// `load seed url`, for a worker.
+/// `load seed url`, for a worker. A load `Outbox=..` names the folder of its spool.
 const ORDER: &str = "AUDIT_TEST_WORKER";
 
 /// What a worker prints after each operation that succeeded.
@@ -50,7 +52,10 @@ async fn burn(t: &TestDb, load: Load, before: Tables) {
     let own = sessions(t).await;
     let done = Arc::new(AtomicU64::new(0));
     let mut seeds = 0..;
-    let mut start = || Worker::start(load, &t.url, seeds.next().unwrap_or_default(), &done);
+    let mut start = || {
+        let seed: u64 = seeds.next().unwrap_or_default();
+        Worker::start(&format!("{load:?} {seed} {}", t.url), &done)
+    };
     let mut workers: Vec<Worker> = (0..PROCESSES).map(|_| start()).collect();
     for worker in &mut workers {
         worker.ready().await;
@@ -67,17 +72,21 @@ async fn burn(t: &TestDb, load: Load, before: Tables) {
         workers[victim].ready().await;
     }
     drop(workers);
-    // Servers go on with a statement whose client is gone.
-    let deadline = Instant::now() + Duration::from_secs(90);
-    while !sessions(t).await.is_subset(&own) {
-        assert!(Instant::now() < deadline, "sessions of killed processes don't end");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    ended(t, &own).await;
 
     let (entries, done) = (entries(t).await, done.load(Ordering::Relaxed));
     println!("{}: {done} operations, {} entries, {kills} kills", name_of(t.backend), entries.len());
     assert_faithful(before, &entries, &load.stored(t).await.expect("the tables"));
     assert!(kills >= 2 && done > 20 && !entries.is_empty(), "{kills} kills, {done} operations");
+}
+
+/// Waits until no sessions but these are left: servers go on with a statement whose client is gone.
+async fn ended(t: &TestDb, own: &BTreeSet<i64>) {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while !sessions(t).await.is_subset(own) {
+        assert!(Instant::now() < deadline, "sessions of killed processes don't end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The server's sessions in this database.
@@ -102,10 +111,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(load: Load, url: &str, seed: u64, done: &Arc<AtomicU64>) -> Self {
+    fn start(order: &str, done: &Arc<AtomicU64>) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "connection::killed::worker", "--ignored", "--nocapture"])
-            .env(ORDER, format!("{load:?} {seed} {url}"))
+            .env(ORDER, order)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -156,6 +165,7 @@ impl Drop for Worker {
 fn worker() {
     let Ok(order) = std::env::var(ORDER) else { return };
     let [load, seed, url] = order.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{ORDER}") };
+    let spool = load.strip_prefix("Outbox=").map(std::path::Path::new);
     let load = if load == "Chinook" { Load::Chinook } else { Load::Shelves };
     let seed: u64 = seed.parse().expect("a seed");
     std::thread::spawn(|| {
@@ -166,7 +176,11 @@ fn worker() {
     runtime.expect("a runtime").block_on(async {
         let mut options = audit_tests::options(url);
         options.max_connections(TASKS as u32);
-        let db = load.connect(sea_orm::Database::connect(options).await.expect("the database"));
+        let db = sea_orm::Database::connect(options).await.expect("the database");
+        if let Some(spool) = spool {
+            return outbox::write(db, spool, seed).await;
+        }
+        let db = load.connect(db);
         let tasks = (0..TASKS).map(|task| {
             let (db, mut random) = (db.clone(), Random(seed * TASKS + task));
             tokio::spawn(async move {

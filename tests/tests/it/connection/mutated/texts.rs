@@ -1,147 +1,19 @@
-//! I2, C17: no text hides a write. Statements as SeaORM makes them, and hostile ones, are cut, quoted, commented and put
-//! together at random, and run in a transaction that is rolled back: what they changed is in the entries, or they
-//! were refused.
+//! Texts as SeaORM makes them, and hostile ones, changed at random.
 
-use std::time::Duration;
-
-use audit_seaorm::entity::audit_log;
-use audit_seaorm::{AuditConnection, AuditTransaction};
-use audit_tests::{DbBackend, TestDb, db_test};
+use audit_tests::DbBackend;
 use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QueryTrait, TransactionTrait,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryTrait, Statement,
 };
 
-use super::hostile::{Shelves, told};
-use super::sessions::{audited, single};
 use crate::fixtures::keys::shelf::{Column, Entity, Model};
-use crate::fixtures::set_up_shelves;
-
-/// How many texts are tried; `AUDIT_TEST_LONG=1` makes it twenty times as many.
-fn tries() -> usize {
-    if std::env::var_os("AUDIT_TEST_LONG").is_some() { 5_000 } else { 250 }
-}
-
-db_test!(c17_no_text_hides_a_write, async |t| {
-    set_up_shelves(t).await;
-    let db = audited(&single(t).await);
-    let texts = texts(t.backend);
-    // The same texts in each ordinary run; others in each long one.
-    let long = std::env::var_os("AUDIT_TEST_LONG").is_some();
-    let mut runner = if long { TestRunner::default() } else { TestRunner::deterministic() };
-    let (mut changed, mut refused) = (0, 0);
-    for _ in 0..tries() {
-        let mut tree = texts.new_tree(&mut runner).expect("a text");
-        let fault = match check(t, &db, &tree.current()).await {
-            Ok(outcome) => {
-                changed += usize::from(outcome == Outcome::Changed);
-                refused += usize::from(outcome == Outcome::Refused);
-                continue;
-            }
-            Err(fault) => fault,
-        };
-        // The shortest text that is wrong as well.
-        let mut least = (tree.current(), fault);
-        while tree.simplify() {
-            while check(t, &db, &tree.current()).await.is_ok() {
-                if !tree.complicate() {
-                    break;
-                }
-            }
-            match check(t, &db, &tree.current()).await {
-                Err(fault) => least = (tree.current(), fault),
-                Ok(_) => break,
-            }
-        }
-        panic!("{:?}: {}", least.0, least.1);
-    }
-    println!("{:?}: {changed} changed the table, {refused} were refused, of {}", t.backend, tries());
-    // Else the texts are too broken to show anything.
-    assert!(
-        changed > tries() / 20 && refused > tries() / 50,
-        "{changed} changed the table, {refused} refused"
-    );
-});
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Changed,
-    Refused,
-    Nothing,
-}
-
-/// Runs a text in a transaction and rolls it back; an error says that the entries don't tell what it did.
-async fn check(t: &TestDb, db: &AuditConnection, sql: &str) -> Result<Outcome, String> {
-    let (mut before, mut last) = (shelves(&t.db).await?, last(&t.db).await?);
-    if before.len() != 3 {
-        // Some text has ended the transaction, and been recorded.
-        let anew = "INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'one'), ('a', 2, 'two'), ('b', 1, 'three')";
-        t.execute("DELETE FROM shelf").await.map_err(|error| error.to_string())?;
-        t.execute(anew).await.map_err(|error| error.to_string())?;
-        (before, last) = (shelves(&t.db).await?, self::last(&t.db).await?);
-    }
-    let transaction: AuditTransaction = db.begin().await.map_err(|error| error.to_string())?;
-    let done = tokio::time::timeout(Duration::from_secs(20), transaction.execute_unprepared(sql)).await;
-    let Ok(done) = done else { return Err("it doesn't end".to_owned()) };
-    let (mut outcome, mut told_or_refused) = (Outcome::Nothing, Ok(()));
-    // In a transaction that has failed nothing can be asked any more, and nothing has happened.
-    if let (Ok(after), Ok(all)) = (shelves(&transaction).await, since(&transaction, last).await) {
-        if after != before {
-            outcome = Outcome::Changed;
-        }
-        told_or_refused = compare(&before, &all, &after, &done);
-    }
-    let refused = done.as_ref().is_err_and(audit_seaorm::is_audit_error);
-    if refused {
-        outcome = Outcome::Refused;
-    }
-    match told_or_refused {
-        Ok(()) => _ = transaction.rollback().await,
-        // Refused when it had been done already: then the transaction can't be committed.
-        Err(fault) if !refused || transaction.commit().await.is_ok() => return Err(fault),
-        Err(_) => {}
-    }
-    // Nor has anything been committed in silence.
-    compare(&before, &since(&t.db, last).await?, &shelves(&t.db).await?, &done)?;
-    Ok(outcome)
-}
-
-fn compare<T: std::fmt::Debug>(
-    before: &Shelves,
-    entries: &[audit_log::Model],
-    after: &Shelves,
-    done: &T,
-) -> Result<(), String> {
-    match told(entries, before.clone()) {
-        Ok(told) if told == *after => Ok(()),
-        told => Err(format!("the entries tell {told:?}, the table is {after:?}, was {before:?}; {done:?}")),
-    }
-}
-
-async fn shelves<C: ConnectionTrait>(db: &C) -> Result<Shelves, String> {
-    let all = Entity::find().all(db).await.map_err(|error| error.to_string())?;
-    Ok(all.into_iter().map(|row| (format!("{}/{}", row.room, row.number), row.label)).collect())
-}
-
-async fn last<C: ConnectionTrait>(db: &C) -> Result<i64, String> {
-    let last = audit_log::Entity::find().order_by_desc(audit_log::Column::Seq).one(db).await;
-    Ok(last.map_err(|error| error.to_string())?.map_or(0, |entry| entry.seq))
-}
-
-async fn since<C: ConnectionTrait>(db: &C, seq: i64) -> Result<Vec<audit_log::Model>, String> {
-    let all = audit_log::Entity::find().filter(audit_log::Column::Seq.gt(seq));
-    all.order_by_asc(audit_log::Column::Seq).all(db).await.map_err(|error| error.to_string())
-}
 
 /// Texts for a database: one or two statements, changed in up to three places.
-fn texts(backend: DbBackend) -> BoxedStrategy<String> {
-    let mut seeds = of_seaorm(backend);
+pub(super) fn texts(backend: DbBackend) -> BoxedStrategy<String> {
+    let mut seeds: Vec<String> = of_seaorm(backend).iter().map(ToString::to_string).collect();
     seeds.extend(HOSTILE.iter().chain(hostile(backend)).map(|sql| (*sql).to_owned()));
     let one = select(seeds);
     let text = prop_oneof![
@@ -150,6 +22,20 @@ fn texts(backend: DbBackend) -> BoxedStrategy<String> {
     ];
     (text, vec(change(), 0..4))
         .prop_map(|(text, changes)| changes.iter().fold(text, |text, change| change.apply(&text)))
+        .boxed()
+}
+
+/// Statements with the values that SeaORM binds to them, their texts changed in up to three places.
+pub(super) fn bound(backend: DbBackend) -> BoxedStrategy<Statement> {
+    let mut seeds = of_seaorm(backend);
+    seeds.extend(
+        HOSTILE.iter().chain(hostile(backend)).map(|sql| Statement::from_sql_and_values(backend, *sql, [])),
+    );
+    (select(seeds), vec(change(), 0..4))
+        .prop_map(|(seed, changes)| {
+            let sql = changes.iter().fold(seed.sql.clone(), |text, change| change.apply(&text));
+            Statement { sql, ..seed }
+        })
         .boxed()
 }
 
@@ -404,30 +290,25 @@ fn hostile(backend: DbBackend) -> &'static [&'static str] {
 }
 
 /// What SeaORM makes.
-fn of_seaorm(backend: DbBackend) -> Vec<String> {
+fn of_seaorm(backend: DbBackend) -> Vec<Statement> {
     let row = |room: &str, number: i32, label: &str| {
         Model { room: room.into(), number, label: label.into() }.into_active_model().reset_all()
     };
     let key = || OnConflict::columns([Column::Room, Column::Number]);
     let rows = || [row("a", 1, "it's"), row("z", 7, "\\ \" ` $$ /* -- #")];
     vec![
-        Entity::insert(row("z", 1, "l")).build(backend).to_string(),
-        Entity::insert_many(rows())
-            .on_conflict(key().update_column(Column::Label).to_owned())
-            .build(backend)
-            .to_string(),
+        Entity::insert(row("z", 1, "l")).build(backend),
+        Entity::insert_many(rows()).on_conflict(key().update_column(Column::Label).to_owned()).build(backend),
         Entity::insert_many(rows())
             .on_conflict(key().do_nothing_on([Column::Room]).to_owned())
-            .build(backend)
-            .to_string(),
-        Entity::update_many().col_expr(Column::Label, Expr::value("'; --")).build(backend).to_string(),
+            .build(backend),
+        Entity::update_many().col_expr(Column::Label, Expr::value("'; --")).build(backend),
         Entity::update_many()
             .col_expr(Column::Label, Expr::value("b\\"))
             .filter(Column::Room.eq("b"))
-            .build(backend)
-            .to_string(),
-        Entity::delete_many().filter(Column::Room.eq("a")).build(backend).to_string(),
-        Entity::delete_by_id(("b".to_owned(), 1)).build(backend).to_string(),
-        Entity::find().filter(Column::Label.contains("'")).build(backend).to_string(),
+            .build(backend),
+        Entity::delete_many().filter(Column::Room.eq("a")).build(backend),
+        Entity::delete_by_id(("b".to_owned(), 1)).build(backend),
+        Entity::find().filter(Column::Label.contains("'")).build(backend),
     ]
 }
