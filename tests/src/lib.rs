@@ -59,15 +59,7 @@ const TESTS_PER_SERVER: usize = 4;
 /// When the body panics or returns an error, when it is stuck, when the environment is wrong, or when the backend is
 /// required and absent.
 pub fn run<T: Outcome>(backend: DbBackend, start: Start, test: &str, body: impl AsyncFnOnce(&TestDb) -> T) {
-    let settings = Settings::get();
-    if !settings.has(backend) {
-        assert!(
-            !settings.requires(backend),
-            "AUDIT_TEST_REQUIRE names {}, but {} is not set",
-            name_of(backend),
-            settings::variable_of(backend),
-        );
-        println!("skipped: {test} ({} is not set)", settings::variable_of(backend));
+    if !Settings::get().runs(backend, test) {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

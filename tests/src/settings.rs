@@ -92,10 +92,19 @@ impl Settings {
         backend == DbBackend::Sqlite || self.url(backend).is_some()
     }
 
-    /// Whether a test on this backend fails if it can't run.
+    /// Whether a test can run on this backend; if not, says that it is skipped.
+    ///
+    /// # Panics
+    ///
+    /// When it can't run, but the backend is required.
     #[must_use]
-    pub fn requires(&self, backend: DbBackend) -> bool {
-        self.required.contains(&backend)
+    pub fn runs(&self, backend: DbBackend, test: &str) -> bool {
+        let (name, variable) = (name_of(backend), variable_of(backend));
+        if !self.has(backend) {
+            assert!(!self.required.contains(&backend), "{REQUIRE} names {name}, but {variable} is not set");
+            println!("skipped: {test} ({variable} is not set)");
+        }
+        self.has(backend)
     }
 
     /// The folder with the Chinook data for this test; without one, says that the test is skipped.
@@ -134,15 +143,15 @@ mod tests {
         let settings = read(&[("AUDIT_TEST_POSTGRES_URL", " "), (REQUIRE, "")]).unwrap();
         assert_eq!(settings, Settings::default());
         assert!(settings.has(DbBackend::Sqlite));
-        assert!(!settings.has(DbBackend::Postgres) && !settings.requires(DbBackend::Postgres));
+        assert!(!settings.runs(DbBackend::Postgres, "x"));
     }
 
     #[test]
-    fn required_backends_are_a_list() {
+    fn a_required_backend_that_is_absent_fails_its_tests() {
         let settings =
             read(&[(REQUIRE, "postgres, mysql"), ("AUDIT_TEST_MYSQL_URL", "mysql://root@h")]).unwrap();
-        assert!(settings.requires(DbBackend::Postgres) && settings.requires(DbBackend::MySql));
-        assert!(settings.has(DbBackend::MySql) && !settings.has(DbBackend::Postgres));
+        assert!(settings.runs(DbBackend::MySql, "x") && settings.runs(DbBackend::Sqlite, "x"));
+        assert!(std::panic::catch_unwind(|| settings.runs(DbBackend::Postgres, "x")).is_err());
     }
 
     #[test]
@@ -151,7 +160,7 @@ mod tests {
         assert_eq!(settings.chinook("x"), Some(Path::new("/data")));
         assert_eq!(read(&[]).unwrap().chinook("x"), None);
         let required = read(&[(REQUIRE, "mysql,chinook")]).unwrap();
-        assert!(required.requires(DbBackend::MySql));
+        assert!(std::panic::catch_unwind(|| required.runs(DbBackend::MySql, "x")).is_err());
         assert!(std::panic::catch_unwind(|| required.chinook("x").is_none()).is_err());
     }
 

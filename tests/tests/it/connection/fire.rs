@@ -21,7 +21,7 @@ db_test!(i2_i3_replay_and_chain_hold_under_fire, async |t| {
     books::create_tables(t).await;
     let load = Load::Shelves;
     let db = load.connect(t.db.clone());
-    let until = Instant::now() + duration(4);
+    let until = Instant::now() + duration(5);
     let tasks: Vec<_> = (0..TASKS)
         .map(|seed| {
             let db = db.clone();
