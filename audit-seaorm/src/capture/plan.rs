@@ -216,10 +216,12 @@ impl Plans {
         self.keep(sql, plan, reads, &script)
     }
 
-    /// Whether a text reads what may be a view of a table whose reads are recorded.
-    pub(super) fn may_read_views(&self, script: &Script) -> bool {
-        let mut names = script.statements.iter().flat_map(|parsed| &parsed.reads);
-        self.records_reads && names.any(|name| self.tables.get(name).is_none())
+    /// Whether a text reads what it doesn't name, where reads are recorded: a view of a table, or the whole database.
+    pub(super) fn may_read_unnamed(&self, script: &Script) -> bool {
+        let named = |name: &TableName| self.tables.get(name).is_some();
+        let unnamed =
+            |parsed: &Parsed| matches!(parsed.what, What::Upkeep) || !parsed.reads.iter().all(named);
+        self.records_reads && script.statements.iter().any(unnamed)
     }
 
     /// What a text reads and is to be recorded. Without a catalogue, views stay unknown.
@@ -236,7 +238,15 @@ impl Plans {
                 names.filter_map(|(schema, name)| table(&TableName { schema, name })).collect()
             }
         };
-        let all = || self.tables.names().map(|name| TableName { schema: None, name: name.clone() }).collect();
+        let there = |name: &TableName| {
+            catalogue.is_none_or(|catalogue| {
+                table(name).is_some_and(|audited| catalogue.table(&audited).is_some())
+            })
+        };
+        let all = || {
+            let names = self.tables.names().map(|name| TableName { schema: None, name: name.clone() });
+            names.filter(there).collect()
+        };
         let parsed = script.statements.iter();
         parsed.filter_map(|parsed| Reads::of(sql, self.backend, parsed, &audited, &all)).collect()
     }

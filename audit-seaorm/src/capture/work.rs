@@ -394,7 +394,7 @@ impl Capture {
             return Ok(self.plans.keep(sql, Plan::Refuse(doubt.into()), Vec::new(), &script));
         }
         if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
-            let catalogue = match self.plans.may_read_views(&script) {
+            let catalogue = match self.plans.may_read_unnamed(&script) {
                 true => Some(self.catalogue(over).await?),
                 false => None,
             };
