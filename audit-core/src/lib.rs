@@ -6,6 +6,19 @@
 //!
 //! Applications use this crate through `audit-seaorm`, which re-exports it.
 
+// Libraries print nothing and don't panic; tests may.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod auditable;
 mod change;
 mod classify;

@@ -11,6 +11,19 @@
 //! All mistakes of an item are reported at once, each at its token and with the form that is accepted. Nothing that
 //! the attributes say costs anything at run time: options are checked and turned into constants by the compiler.
 
+// Libraries print nothing and don't panic; tests may.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 // The files stand in the order in which a derive passes through them: attributes are parsed (`attr`, with `parse`)
 // into what they say (`model`), which is checked and then expanded, or falls back to an impl that does nothing.
 mod action;

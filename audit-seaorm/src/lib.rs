@@ -49,8 +49,21 @@
 //! excluded, masked or sensitive are in no record, error or log line.
 //!
 //! On SQLite, rows that a statement changes wait in a TEMP table of the connection, as they are, until their entries are
-//! written. Of a statement that changes some megabytes SQLite moves them to a temporary file, which has no name and ends with
+//! written. Of a larger statement SQLite moves them to a temporary file, which has no name and ends with
 //! the connection; `PRAGMA temp_store = MEMORY` on your connections keeps them in memory.
+
+// Libraries print nothing and don't panic; tests may.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod alerts;
 mod audit;
@@ -78,6 +91,7 @@ pub mod stats;
 mod store;
 mod tail;
 mod task;
+#[allow(clippy::panic, reason = "assertions")]
 pub mod testing;
 mod worker;
 mod writer;

@@ -67,6 +67,19 @@
 //!
 //! `sqlite`, `postgres` and `mysql` forward to SeaORM's drivers, `cli` builds the binary. None is on by default.
 
+// Libraries print nothing and don't panic; tests may.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod append_only;
 mod collation;
 mod m20260101_000001_audit_log;

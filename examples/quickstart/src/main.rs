@@ -9,6 +9,7 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, Database, DbErr, IntoActiveMode
 use sea_orm::{ModelTrait, Schema, Set, TransactionTrait};
 
 /// The entity: the derive and `#[audited]` are all that auditing asks for.
+#[allow(unreachable_pub, reason = "entities are public in the format that SeaORM generates")]
 mod bank_account {
     use audit_seaorm::prelude::*;
     use sea_orm::entity::prelude::*;
@@ -101,15 +102,12 @@ async fn print_trail(db: &AuditConnection) -> Result<(), Box<dyn std::error::Err
         let changes = entry.changes_json()?;
         let lines =
             changes.iter().map(|(f, c)| format!("{f}: {} -> {}", side(c.get("old")), side(c.get("new"))));
+        let (name, id) = (entry.resource_name.unwrap_or_default(), entry.resource_id.unwrap_or_default());
         table.add_row([
             entry.timestamp.format("%H:%M:%S%.3f").to_string(),
             entry.actor_name.unwrap_or_default(),
             entry.action,
-            format!(
-                "{} ({})",
-                entry.resource_name.unwrap_or_default(),
-                entry.resource_id.unwrap_or_default()
-            ),
+            format!("{name} ({id})"),
             lines.collect::<Vec<_>>().join("\n"),
             entry.reason.unwrap_or_default(),
         ]);

@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod coverage;
 mod detect;
+mod digest;
 mod failure;
 mod faults;
 mod fixtures;

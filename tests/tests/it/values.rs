@@ -2,7 +2,7 @@
 
 use audit_seaorm::{Audit, Config, capture::render};
 use audit_tests::{DbBackend, db_test};
-use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, Set, Value, sea_query::ArrayType};
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ModelTrait, Set, Value, sea_query::ArrayType};
 use serde_json::json;
 
 use crate::fixtures::{changes, create_table, entries, everything, only_entry};
@@ -63,19 +63,75 @@ fn value(kind: &str, content: &str) -> Value {
         "ChronoDateTimeUtc" => parsed::<chrono::DateTime<chrono::Utc>>(content).into(),
         "ChronoDateTimeWithTimeZone" => parsed::<chrono::DateTime<chrono::FixedOffset>>(content).into(),
         "Json" => parsed::<serde_json::Value>(content).into(),
-        "Array" => {
-            let items: Vec<i32> = serde_json::from_str(content).unwrap();
-            Value::Array(ArrayType::Int, Some(Box::new(items.into_iter().map(Into::into).collect())))
+        "ChronoDateTimeLocal" => {
+            parsed::<chrono::DateTime<chrono::FixedOffset>>(content).with_timezone(&chrono::Local).into()
         }
+        "TimeDate" => time_of::date(parsed(content)).into(),
+        "TimeTime" => time_of::time(parsed(content)).into(),
+        "TimeDateTime" => time_of::datetime(parsed(content)).into(),
+        "TimeDateTimeWithTimeZone" => time_of::instant(parsed(content)).into(),
+        "BigDecimal" => parsed::<sea_orm::prelude::BigDecimal>(content).into(),
+        "IpNetwork" => parsed::<sea_orm::prelude::IpNetwork>(content).into(),
+        "MacAddress" => parsed::<sea_orm::sea_query::value::prelude::MacAddress>(content).into(),
         "Null" => Value::String(None),
-        other => panic!("unknown kind {other} in RECORD_FORMAT"),
+        other => {
+            let element = other.strip_prefix("Array of ").expect(other);
+            let items: Vec<serde_json::Value> = serde_json::from_str(content).expect(content);
+            array(element, &items)
+        }
+    }
+}
+
+fn array(element: &str, items: &[serde_json::Value]) -> Value {
+    let kind = match element {
+        "Bool" => ArrayType::Bool,
+        "Int" => ArrayType::Int,
+        "BigInt" => ArrayType::BigInt,
+        "Double" => ArrayType::Double,
+        "Decimal" => ArrayType::Decimal,
+        "String" => ArrayType::String,
+        "ChronoDate" => ArrayType::ChronoDate,
+        "Uuid" => ArrayType::Uuid,
+        other => panic!("unknown elements {other} in RECORD_FORMAT"),
+    };
+    let item = |item: &serde_json::Value| match (item, element) {
+        (serde_json::Value::Null, "Int") => Value::Int(None),
+        (serde_json::Value::Null, "Decimal") => Value::Decimal(None),
+        (serde_json::Value::String(text), _) => value(element, text),
+        (other, _) => value(element, &other.to_string()),
+    };
+    Value::Array(kind, Some(Box::new(items.iter().map(item).collect())))
+}
+
+/// Values of the `time` crate with the contents of chrono's.
+mod time_of {
+    use chrono::{Datelike, Timelike};
+    use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
+
+    pub(super) fn date(date: chrono::NaiveDate) -> Date {
+        Date::from_ordinal_date(date.year(), u16::try_from(date.ordinal()).expect("a day")).expect("a date")
+    }
+
+    pub(super) fn time(time: chrono::NaiveTime) -> Time {
+        let [hour, minute, second] =
+            [time.hour(), time.minute(), time.second()].map(|part| u8::try_from(part).expect("a part"));
+        Time::from_hms_nano(hour, minute, second, time.nanosecond()).expect("a time")
+    }
+
+    pub(super) fn datetime(value: chrono::NaiveDateTime) -> PrimitiveDateTime {
+        PrimitiveDateTime::new(date(value.date()), time(value.time()))
+    }
+
+    pub(super) fn instant(value: chrono::DateTime<chrono::FixedOffset>) -> OffsetDateTime {
+        let offset = UtcOffset::from_whole_seconds(value.offset().local_minus_utc()).expect("an offset");
+        datetime(value.naive_local()).assume_offset(offset)
     }
 }
 
 #[test]
 fn i6_the_published_vectors_hold() {
     let vectors = vectors();
-    assert!(vectors.len() > 45, "the whole table was read");
+    assert!(vectors.len() > 65, "the whole table was read");
     for [kind, content, recorded] in vectors {
         assert_eq!(render::value(value(&kind, &content)).to_json(), recorded, "{kind} {content}");
     }
@@ -106,6 +162,15 @@ db_test!(i6_postgres_prints_floats_alike, on(postgres), async |t| {
 
 db_test!(i6_extremes_survive_the_database_and_are_recorded, async |t| {
     create_table(t, everything::Entity).await;
+    if t.db.get_database_backend() == DbBackend::MySql {
+        // By default its columns keep whole seconds.
+        t.execute(
+            "ALTER TABLE everything MODIFY time TIME(6) NOT NULL, MODIFY naive DATETIME(6) NOT NULL, \
+             MODIFY utc TIMESTAMP(6) NOT NULL, MODIFY zoned TIMESTAMP(6) NOT NULL",
+        )
+        .await
+        .unwrap();
+    }
     // MariaDB takes documents that are 32 deep.
     let deep = (0..t.pick(60, 60, 30)).fold(json!("core"), |inner, _| json!({ "in": inner }));
     let row = everything::ActiveModel {
@@ -123,10 +188,10 @@ db_test!(i6_extremes_survive_the_database_and_are_recorded, async |t| {
         bytes: Set(vec![0, 255, 16]),
         json: Set(deep.clone()),
         date: Set("2024-02-29".parse().unwrap()),
-        time: Set("23:59:59".parse().unwrap()),
+        time: Set("23:59:59.000123".parse().unwrap()),
         naive: Set("2024-01-15T10:30:00.123456".parse().unwrap()),
         utc: Set("2024-01-15T10:30:00.000001Z".parse().unwrap()),
-        zoned: Set("2024-01-15T10:30:00+02:00".parse().unwrap()),
+        zoned: Set("2024-01-15T10:30:00.999999+02:00".parse().unwrap()),
         uuid: Set(uuid::Uuid::from_u128(1)),
         decimal: Set("12345678901234.5600".parse().unwrap()),
     };
@@ -147,29 +212,22 @@ db_test!(i6_extremes_survive_the_database_and_are_recorded, async |t| {
     expected("bytes", json!("0x00ff10"));
     expected("json", deep);
     expected("date", json!("2024-02-29"));
-    expected("time", json!("23:59:59"));
+    expected("time", json!("23:59:59.000123"));
     expected("uuid", json!("00000000-0000-0000-0000-000000000001"));
-    // SQLite keeps decimals as floats, and offsets as they came; the servers round to what the column says.
-    let (naive, utc, zoned, decimal) = t.pick(
-        (
-            "2024-01-15T10:30:00.123456",
-            "2024-01-15T10:30:00.000001Z",
-            "2024-01-15T10:30:00+02:00",
-            "12345678901234.5600",
-        ),
-        (
-            "2024-01-15T10:30:00.123456",
-            "2024-01-15T10:30:00.000001Z",
-            "2024-01-15T08:30:00Z",
-            "12345678901234.5600",
-        ),
-        ("2024-01-15T10:30:00", "2024-01-15T10:30:00Z", "2024-01-15T08:30:00Z", "12345678901234.5600"),
-    );
-    expected("naive", json!(naive));
-    expected("utc", json!(utc));
-    expected("zoned", json!(zoned));
-    expected("decimal", json!(decimal));
-    assert!(recorded["single"]["new"].as_f64().is_some());
+    expected("single", json!(0.1));
+    expected("naive", json!("2024-01-15T10:30:00.123456"));
+    expected("utc", json!("2024-01-15T10:30:00.000001Z"));
+    // SQLite keeps offsets as they came.
+    let (kept, utc) = ("2024-01-15T10:30:00.999999+02:00", "2024-01-15T08:30:00.999999Z");
+    expected("zoned", json!(t.pick(kept, utc, utc)));
+    expected("decimal", json!("12345678901234.5600"));
+    // Over the connection, and as it ends: the database renders what it can.
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    row.clone().delete(&db).await.unwrap();
+    let ended = changes(&entries(t).await[1]);
+    for (field, began) in recorded.as_object().unwrap() {
+        assert_eq!(ended[field]["old"], began["new"], "{field}");
+    }
     assert_eq!(row.big, i64::MAX);
 });
 
@@ -286,3 +344,62 @@ fn c1_comparing_an_unchanged_row_allocates_nothing() {
     let counted = allocation_counter::measure(|| drop(other.clone()));
     assert!(counted.count_total > 0, "the counter counts");
 }
+
+db_test!(i6_types_behind_features_are_recorded, async |t| {
+    use crate::fixtures::rare;
+    create_table(t, rare::Entity).await;
+    if t.db.get_database_backend() == DbBackend::MySql {
+        t.execute(
+            "ALTER TABLE rare MODIFY time TIME(6) NOT NULL, MODIFY naive DATETIME(6) NOT NULL, \
+             MODIFY zoned TIMESTAMP(6) NOT NULL",
+        )
+        .await
+        .unwrap();
+    }
+    let row = || rare::ActiveModel {
+        id: NotSet,
+        date: Set(time_of::date("2024-02-29".parse().unwrap())),
+        time: Set(time_of::time("23:59:59.000123".parse().unwrap())),
+        naive: Set(time_of::datetime("2024-01-15T10:30:00.123456".parse().unwrap())),
+        zoned: Set(time_of::instant("2024-01-15T10:30:00.5+02:00".parse().unwrap())),
+        // SQLite keeps it as a float; of this one no digits are lost or added.
+        amount: Set("12345678.5000".parse().unwrap()),
+    };
+    row().insert(&t.db).await.unwrap();
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    row().insert(&db).await.unwrap().delete(&db).await.unwrap();
+    let (kept, utc) = ("2024-01-15T10:30:00.5+02:00", "2024-01-15T08:30:00.5Z");
+    let expected = json!({
+        "date": "2024-02-29", "time": "23:59:59.000123", "naive": "2024-01-15T10:30:00.123456",
+        "zoned": t.pick(kept, utc, utc), "amount": "12345678.5000",
+    });
+    let all = entries(t).await;
+    for (entry, side) in all.iter().zip(["new", "new", "old"]) {
+        let mut recorded = changes(entry);
+        recorded.as_object_mut().unwrap().remove("id");
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(recorded[field][side], *value, "{field} {side}");
+        }
+    }
+    assert_eq!(all.len(), 3);
+});
+
+db_test!(i6_addresses_are_recorded, on(postgres), async |t| {
+    use crate::fixtures::rare::address;
+    create_table(t, address::Entity).await;
+    let row = || address::ActiveModel {
+        id: NotSet,
+        network: Set("192.0.2.0/24".parse().unwrap()),
+        card: Set(Some("00:1B:44:11:3A:B7".parse().unwrap())),
+    };
+    row().insert(&t.db).await.unwrap();
+    let db = Audit::builder().build().unwrap().connect(t.db.clone());
+    let change = address::ActiveModel { card: Set(None), ..row().insert(&db).await.unwrap().into() };
+    change.update(&db).await.unwrap();
+    let all: Vec<_> = entries(t).await.iter().map(changes).collect();
+    for (id, change) in (1..).zip(&all[..2]) {
+        let (network, card) = (json!({"new": "192.0.2.0/24"}), json!({"new": "00:1b:44:11:3a:b7"}));
+        assert_eq!(*change, json!({"id": {"new": id}, "network": network, "card": card}));
+    }
+    assert_eq!(all[2], json!({"card": {"old": "00:1b:44:11:3a:b7", "new": null}}));
+});
