@@ -1,8 +1,10 @@
 //! Capture on MySQL and MariaDB: the rows are read before and after the statement, which itself runs unchanged.
 //!
 //! There is no RETURNING that all of them have. The rows that an UPDATE or DELETE will change are selected by its own
-//! condition, with locks; what an INSERT made is found by its keys. Under REPEATABLE READ, the default, the locks also
-//! cover the gaps, so that no row can come in between; under weaker levels the number of affected rows tells.
+//! condition, with locks, those of a join by the same join; what an INSERT made is found by its keys. Under
+//! REPEATABLE READ, the default, the locks also cover the gaps, so that no row can come in between; under weaker levels
+//! the number of affected rows tells. What a sub-select reads is locked under SERIALIZABLE only, which a statement that
+//! stands alone is given.
 
 use std::collections::HashMap;
 use std::ops::Range;

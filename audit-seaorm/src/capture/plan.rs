@@ -576,7 +576,7 @@ mod tests {
         };
         let text = |n: usize, length: usize| format!("SELECT {n} /* {} */", "x".repeat(length));
         // Small ones by the thousand, and long ones of many times the bound.
-        for (count, length) in [(100_000, 10), (200, LONGEST - 100)] {
+        for (count, length) in [(100_000, 10), (2_000, 20_000)] {
             for n in 0..count {
                 keep(&text(n, length));
                 assert!(plans.cache.weight() <= CACHED, "{n} of {length}: {}", plans.cache.weight());

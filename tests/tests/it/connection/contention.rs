@@ -117,6 +117,82 @@ db_test!(i4_serialization_failures_are_those_of_the_database, on(postgres), asyn
     }
 });
 
+/// Two transactions that both read everything and then write, each what the other has read; how their writes and commits end.
+async fn crossing<C: TransactionTrait>(t: &TestDb, db: &C, [one, two]: [&str; 2]) -> Vec<String> {
+    let begin = async || db.begin_with_config(Some(IsolationLevel::Serializable), None).await.unwrap();
+    let (first, second) = (begin().await, begin().await);
+    for transaction in [&first, &second] {
+        shelf::Entity::find().all(transaction).await.unwrap();
+    }
+    let first = async {
+        let done = first.execute_unprepared(one).await;
+        format!("{}, {}", look(&done), look(&first.commit().await))
+    };
+    let second = async {
+        waiting(t, 1).await;
+        let done = second.execute_unprepared(two).await;
+        format!("{}, {}", look(&done), look(&second.commit().await))
+    };
+    let (first, second) = tokio::join!(first, second);
+    let mut both = vec![first, second];
+    both.sort();
+    both
+}
+
+// What reads is locked there, so that the failure is a deadlock.
+db_test!(i4_serialization_failures_of_mysql_are_those_of_the_database, on(mysql), async |t| {
+    library(t).await;
+    let db = audited(&t.db);
+    let anew = async || {
+        for sql in ["DELETE FROM loan", "DELETE FROM book", "DELETE FROM shelf"].into_iter().chain(ROWS) {
+            t.execute(sql).await.unwrap();
+        }
+    };
+    let update = "UPDATE shelf SET label = 'x' WHERE room = 'b'";
+    let other = "UPDATE shelf SET label = 'x' WHERE room = 'a'";
+    for statements in
+        [[update, other], [update, "DELETE FROM shelf WHERE room = 'b'"], [writes(t)[3], update]]
+    {
+        anew().await;
+        let plain = crossing(t, &t.db, statements).await;
+        let seen = entries(t).await.len();
+        anew().await;
+        let found = crossing(t, &db, statements).await;
+        assert_eq!(found, plain, "{statements:?}");
+        assert_eq!(plain.iter().filter(|look| look.contains("40001")).count(), 1, "{plain:?}");
+        assert!(entries(t).await.len() > seen, "who wasn't the victim has its entries");
+    }
+    // MariaDB can refuse a write of what was changed since the transaction's snapshot.
+    let known = "SELECT count(*) FROM information_schema.global_variables WHERE variable_name = 'innodb_snapshot_isolation'";
+    if !t.is_mariadb().await || t.value::<i64>(known).await.unwrap() == 0 {
+        println!("skipped: no innodb_snapshot_isolation");
+        return;
+    }
+    for second in [update, "DELETE FROM shelf WHERE room = 'b'", writes(t)[3]] {
+        let mut looks = Vec::new();
+        for audit in [false, true] {
+            anew().await;
+            looks.push(match audit {
+                true => outdated(t, &db, second).await,
+                false => outdated(t, &t.db, second).await,
+            });
+        }
+        assert_eq!(looks[0], looks[1], "{second}");
+        assert!(!looks[0].starts_with("ok"), "{second}: {looks:?}");
+    }
+});
+
+/// How a write ends of a row that was changed since its transaction began to read.
+async fn outdated<C: TransactionTrait>(t: &TestDb, db: &C, sql: &str) -> String {
+    let transaction = db.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await.unwrap();
+    transaction.execute_unprepared("SET SESSION innodb_snapshot_isolation = ON").await.unwrap();
+    shelf::Entity::find().all(&transaction).await.unwrap();
+    t.execute("UPDATE shelf SET label = 'since' WHERE room = 'b'").await.unwrap();
+    let done = look(&transaction.execute_unprepared(sql).await);
+    transaction.execute_unprepared("SET SESSION innodb_snapshot_isolation = DEFAULT").await.unwrap();
+    format!("{done}, {}", look(&transaction.commit().await))
+}
+
 db_test!(i4_timeouts_are_those_of_the_database, async |t| {
     let before = library(t).await;
     let settings: &[(&str, &str)] = t.pick(
