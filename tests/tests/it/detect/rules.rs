@@ -24,7 +24,7 @@ async fn found(t: &TestDb, rules: Vec<Rule>) -> Vec<(String, String)> {
     found
 }
 
-fn pairs<'a>(found: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(found: &[(String, String)]) -> Vec<(&str, &str)> {
     found.iter().map(|(rule, subject)| (rule.as_str(), subject.as_str())).collect()
 }
 

@@ -1,5 +1,7 @@
 //! Q1, I7: questions to the records besides the log.
 
+mod samples;
+
 use std::collections::BTreeSet;
 
 use audit_seaorm::entity::{
@@ -8,8 +10,8 @@ use audit_seaorm::entity::{
 };
 use audit_seaorm::{
     Actor, AuditContext, EventKind, Export, LogReader, LoginAttempt, LoginStatus, PageRequest, Query,
-    QueryType, RecordFamily, RecordFilter, RecordReader, Recorded, Resource, Severity, Status, SystemEvent,
-    Transition, Violation, ViolationStatus, scope, set_status, status_of,
+    QueryType, RecordFamily, RecordFilter, RecordReader, Recorded, Severity, Status, SystemEvent, Transition,
+    Violation, ViolationStatus, scope, set_status, status_of,
 };
 use audit_tests::{TestDb, db_test};
 use chrono::{NaiveDate, TimeDelta, Utc};
@@ -21,6 +23,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::at;
+use samples::{events, exports, logins, queries, steps, violations};
 
 const TENANTS: [Option<&str>; 3] = [Some("acme"), Some("globex"), None];
 
@@ -184,76 +187,6 @@ async fn bound<F: RecordFamily>(t: &TestDb, ids: &[Uuid]) {
     let second = one.cursor(first.pagination.next_cursor.unwrap());
     let second = reader.page(&t.db, &all(), &second).await.unwrap();
     assert_eq!((get(&second.rows[0], "id"), second.pagination.has_next), (ids[0].into(), false));
-}
-
-fn violations() -> Vec<Violation> {
-    let of = |kind: &str, severity, module: &str, n: u32| {
-        let about = Resource::new(if n == 7 { "Account" } else { "Order" }).id(n);
-        Violation::new(kind, "x").severity(severity).module(module).resource(about)
-    };
-    vec![
-        of("mass_deletion", Severity::High, "sales", 1),
-        of("mass_deletion", Severity::Low, "sales", 2),
-        of("slow_request", Severity::Low, "finance", 7),
-        of("slow_request", Severity::Critical, "finance", 7),
-        of("other_tenant", Severity::High, "sales", 1),
-        of("other_tenant", Severity::Medium, "blog", 3),
-    ]
-}
-
-fn events() -> Vec<SystemEvent> {
-    EventKind::ALL
-        .iter()
-        .chain([&EventKind::Error])
-        .enumerate()
-        .map(|(n, kind)| {
-            SystemEvent::new(*kind, "x").origin(["db", "mail"][n % 2], "f").error_code(format!("E{n}"))
-        })
-        .collect()
-}
-
-fn logins() -> Vec<LoginAttempt> {
-    let place = audit_seaorm::Place { country: Some("DE".to_owned()), ..Default::default() };
-    vec![
-        LoginAttempt::success("ann").place(place),
-        LoginAttempt::failed("ann", "x"),
-        LoginAttempt::blocked("ann", "x"),
-        LoginAttempt::success("ben"),
-        LoginAttempt::failed("ben", "x"),
-        LoginAttempt::failed("cleo%", "x"),
-    ]
-}
-
-fn exports() -> Vec<Export> {
-    let of = |format: &str, model: &str| Export::new(format, model).export_type("report");
-    vec![
-        of("csv", "Account"),
-        of("pdf", "Account"),
-        of("csv", "Order"),
-        of("csv", "Order").failed("disk full"),
-        of("xlsx", "Order").export_type("user data"),
-        of("pdf", "Post"),
-    ]
-}
-
-fn queries() -> Vec<Query> {
-    let of = |kind, model: &str| Query::new(kind, model);
-    vec![
-        of(QueryType::Select, "Account"),
-        of(QueryType::Count, "Account"),
-        of(QueryType::Aggregate, "Order"),
-        of(QueryType::Exists, "Order"),
-        of(QueryType::Select, "Order").failed("timeout"),
-        of(QueryType::Select, "Post"),
-    ]
-}
-
-fn steps(of: Uuid) -> Vec<Transition> {
-    use ViolationStatus::{Closed, Investigating, Resolved};
-    let one = |step, to| Transition::new("audit_violation", of, step, to);
-    let mut all = vec![one(1, Investigating), one(2, Resolved), one(3, Closed)];
-    all.extend((1..=3).map(|step| Transition::new("audit_violation", Uuid::nil(), step, Investigating)));
-    all
 }
 
 db_test!(i7_records_of_other_families_stay_with_their_tenant, async |t| {

@@ -273,13 +273,14 @@ db_test!(c14_a_database_that_refuses_a_record_is_not_failing, async |t| -> Resul
     read(&db).await?;
     db.audit().flush().await.expect("spooled");
     assert!(db.audit().metrics().failing_for.is_some());
-    hide(t, false).await;
+    // Before it is there again: the writer doesn't wait to be asked.
     t.execute(t.pick(
-        "CREATE TRIGGER refused BEFORE INSERT ON audit_query BEGIN SELECT RAISE(ABORT, 'none'); END",
-        "ALTER TABLE audit_query ADD CONSTRAINT refused CHECK (query_type = 'none')",
-        "ALTER TABLE audit_query ADD CONSTRAINT refused CHECK (query_type = 'none')",
+        "CREATE TRIGGER refused BEFORE INSERT ON hidden BEGIN SELECT RAISE(ABORT, 'none'); END",
+        "ALTER TABLE hidden ADD CONSTRAINT refused CHECK (query_type = 'none')",
+        "ALTER TABLE hidden ADD CONSTRAINT refused CHECK (query_type = 'none')",
     ))
     .await?;
+    hide(t, false).await;
     // Nothing is left that it would have to take.
     db.audit().shutdown().await.expect("done");
     let metrics = db.audit().metrics();
