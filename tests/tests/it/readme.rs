@@ -130,6 +130,20 @@ async fn other_records(db: AuditConnection) -> Outcome<()> {
     if let Some(id) = service.log_violation(violation).await? {
         service.set_status(id, ViolationStatus::Resolved, Some("a test account")).await?;
     }
+
+    use audit_seaorm::{PageRequest, RecordFilter, RecordReader};
+
+    let violations = RecordReader::<Violation>::for_tenant("acme");
+    let resolved =
+        RecordFilter::<Violation>::new().severity(Severity::High).status(ViolationStatus::Resolved);
+    let page = violations.page(&db, &resolved, &PageRequest::new()).await?;
+    let handling = violations.handling(&db, page.rows.iter().map(|violation| violation.id)).await?;
+    for violation in &page.rows {
+        println!(
+            "{}: {}, {}",
+            violation.violation_type, violation.description, handling[&violation.id].status
+        );
+    }
     Ok(())
 }
 
@@ -221,7 +235,7 @@ db_test!(the_readme_runs_and_prints_what_it_shows, raw, async |t| {
     // Where there is no RETURNING, SeaORM has read back the row that it wrote, twice.
     let own = read.match_indices("select ").nth(t.pick(0, 0, 2)).map_or("", |(at, _)| &read[at..]);
     let mut printed = vec![own.to_owned(), shown(asking(db.clone())).await];
-    shown(other_records(db.clone())).await;
+    printed.push(shown(other_records(db.clone())).await);
     printed.push(shown(as_it_was(db.clone())).await);
     printed.push(shown(back_again(db.clone())).await);
     for text in printed {

@@ -26,7 +26,7 @@ type Row<F> = <<F as crate::entity::StoredFamily>::Entity as EntityTrait>::Model
 /// # async fn ask(db: &sea_orm::DatabaseConnection) -> Result<(), audit_seaorm::Error> {
 /// use audit_seaorm::{LogReader, PageRequest, RecordFilter, RecordReader, Violation, ViolationStatus};
 /// let violations = RecordReader::<Violation>::for_tenant("acme"); // or `reader.records::<Violation>()` of a `LogReader`
-/// let open = RecordFilter::new().status(ViolationStatus::Open);
+/// let open = RecordFilter::<Violation>::new().status(ViolationStatus::Open);
 /// let first = violations.page(db, &open, &PageRequest::new().page_size(20)).await?;
 /// let all = violations.find(&open)?; // a SeaORM `Select`, to go on with
 /// # Ok(()) }
