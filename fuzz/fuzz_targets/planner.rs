@@ -121,7 +121,9 @@ fuzz_target!(|text: &str| -> Corpus {
     // They would write files, or not end.
     const OUTSIDE: [&str; 6] = ["attach", "vacuum", "recursive", "journal", "temp_store", "blob"];
     let lower = text.to_ascii_lowercase();
-    if OUTSIDE.iter().any(|word| lower.contains(word)) {
+    // SQLite stops at a NUL, and its driver prepares what is left for ever. Where a text may mean an audited table the lexer
+    // refuses it before.
+    if text.contains('\0') || OUTSIDE.iter().any(|word| lower.contains(word)) {
         return Corpus::Reject;
     }
     JUDGE.with_borrow_mut(|known| {

@@ -24,10 +24,14 @@ db_test!(i2_all_columns_of_a_join_come_back, on(postgres, sqlite), async |t| {
         let plain = t.db.begin().await.unwrap();
         let expected = plain.query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
         plain.rollback().await.unwrap();
-        let found = match db.query_all_raw(Statement::from_string(backend, sql)).await {
-            Err(error) if is_audit_error(&error) => continue,
-            other => other.unwrap(),
-        };
+        let found = db.query_all_raw(Statement::from_string(backend, sql)).await;
+        if backend == DbBackend::Postgres {
+            // Which columns `*` means in a join isn't known.
+            let error = found.unwrap_err();
+            assert!(is_audit_error(&error) && error.to_string().contains("`shelf`"), "{error}");
+            continue;
+        }
+        let found = found.unwrap();
         assert_eq!(expected[0].column_names(), found[0].column_names(), "{sql}");
     }
 });
