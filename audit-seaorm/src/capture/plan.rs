@@ -302,6 +302,11 @@ impl Plans {
         let sqlite = self.backend == DbBackend::Sqlite;
         let mut step =
             Step { parsed, target: None, others: Vec::new(), captured: false, rewritten: OnceLock::new() };
+        if let What::Other { words, .. } | What::Unreadable { words, .. } = &step.parsed.what
+            && let Some(name) = redefined(words)
+        {
+            return Err(own(name));
+        }
         match &step.parsed.what {
             What::Read | What::Transaction | What::Upkeep => {}
             // Such a setting is about every table, so none is named.
@@ -340,11 +345,7 @@ impl Plans {
             What::Truncate(names) | What::Define(names) => {
                 for name in names {
                     if is_own(&name.name) {
-                        return Err(format!(
-                            "`{}` is a table of the audit; migrations change it, over another connection",
-                            name.name
-                        )
-                        .into());
+                        return Err(own(&name.name));
                     }
                     step.others.extend(self.audited(name)?.cloned());
                 }
@@ -353,7 +354,8 @@ impl Plans {
                 step.captured = !step.others.is_empty() || labels;
             }
             What::Other { reason, tables, .. }
-                if reason.contains("TRUNCATE") && !self.tables.0.is_empty() =>
+                if (reason.contains("TRUNCATE") || reason.contains("DROP of more"))
+                    && !self.tables.0.is_empty() =>
             {
                 let reason =
                     format!("tables are audited, and this statement may empty them unseen: {reason}");
@@ -476,9 +478,29 @@ fn is_wanted(what: &What, target: &Audited) -> bool {
     }
 }
 
-/// Whether records are kept in the table: who changes it switches capture off.
-fn is_own(table: &str) -> bool {
-    crate::entity::needed().iter().any(|(own, _)| own.eq_ignore_ascii_case(table))
+/// Whether it is a table or view of the audit, or a guard of one: who redefines these switches capture or its guards off.
+fn is_own(name: &str) -> bool {
+    const GUARDS: [&str; 3] = ["append_only", "truncate_guard", "refuse_"];
+    let name = name.to_ascii_lowercase();
+    crate::entity::own().any(|own| {
+        let rest = name.strip_prefix(own);
+        rest == Some("")
+            || rest
+                .and_then(|rest| rest.strip_prefix('_'))
+                .is_some_and(|rest| GUARDS.iter().any(|guard| rest.starts_with(guard)))
+    })
+}
+
+/// The refusal of a change of what is the audit's own.
+fn own(name: &str) -> Refusal {
+    format!("`{name}` is the audit's own; migrations change it, over another connection").into()
+}
+
+/// Something of the audit's own that a text names which may redefine it, whatever it is: a block of code, say.
+fn redefined(words: &Words) -> Option<&String> {
+    const VERBS: [&str; 5] = ["alter", "disable", "drop", "replace", "truncate"];
+    let redefines = VERBS.iter().any(|verb| words.found.contains(*verb));
+    words.found.iter().find(|word| redefines && is_own(word))
 }
 
 /// The table that a statement names as the one that it changes.

@@ -9,8 +9,8 @@ use audit_core::{Config, Error, Family as _, Recorded, Violation};
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IsolationLevel, QueryFilter, QuerySelect,
-    SqliteTransactionMode, TransactionOptions, TransactionSession, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, SqliteTransactionMode,
+    TransactionOptions, TransactionSession, TransactionTrait,
 };
 use tokio::sync::Mutex;
 
@@ -165,7 +165,7 @@ impl Detector {
         C: ConnectionTrait + TransactionTrait,
     {
         let options = TransactionOptions {
-            isolation_level: Some(IsolationLevel::ReadCommitted),
+            isolation_level: tail::isolation(db),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };

@@ -29,6 +29,28 @@ pub(crate) fn needed() -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
+/// Names of all tables and views of the audit.
+pub(crate) fn own() -> impl Iterator<Item = &'static str> {
+    [
+        "audit_log",
+        "audit_query",
+        "audit_export",
+        "audit_violation",
+        "audit_login_attempt",
+        "audit_system_event",
+        "audit_transition",
+        "audit_status",
+        "audit_rollup",
+        "audit_rollup_place",
+        "audit_rollup_gap",
+        "audit_alert",
+        "audit_notifier",
+        "audit_detector",
+        "audit_detector_state",
+    ]
+    .into_iter()
+}
+
 fn table<E: EntityTrait>(entity: E) -> (&'static str, Vec<String>) {
     (entity.table_name(), E::Column::iter().map(|column| column.as_str().to_owned()).collect())
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use audit_core::Error;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, OnConflict, Order, Query, SelectStatement};
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, TransactionSession, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, TransactionSession, TransactionTrait};
 
 use super::quarters::{FINEST, GRAINS, quarter_of};
 use super::report::Counts;
@@ -20,7 +18,7 @@ use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity};
 use crate::store::batches;
 use crate::tail::gaps::Gap;
-use crate::tail::{Place, Source};
+use crate::tail::{self, Place, Source};
 use crate::worker::{Batched, Stop, WorkerTask, all_batches, in_background, to_the_end};
 
 /// Counts entries, so that [statistics](crate::LogReader::statistics) needn't.
@@ -162,8 +160,8 @@ where
 }
 
 /// A transaction that sees what others commit meanwhile, and has the place for itself.
-async fn begin<C: TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
-    let txn = db.begin_with_config(Some(IsolationLevel::ReadCommitted), None).await?;
+async fn begin<C: ConnectionTrait + TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
+    let txn = db.begin_with_config(tail::isolation(db), None).await?;
     let take = Query::update()
         .table(P::Table)
         .value(P::Runs, Expr::col(P::Runs).add(1))
@@ -173,7 +171,7 @@ async fn begin<C: TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
     Ok(txn)
 }
 
-async fn forget<C: TransactionTrait>(db: &C) -> Result<(), DbErr> {
+async fn forget<C: ConnectionTrait + TransactionTrait>(db: &C) -> Result<(), DbErr> {
     let txn = begin(db).await?;
     txn.execute(&Query::delete().from_table(R::Table).take()).await?;
     txn.execute(&Query::delete().from_table(G::Table).take()).await?;

@@ -7,7 +7,7 @@ pub(crate) mod gaps;
 pub(crate) mod writers;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Order, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult};
 use serde::{Deserialize, Serialize};
 
 use gaps::{Gap, NAMED, missing, within, without};
@@ -20,6 +20,11 @@ pub(crate) struct Place {
     pub(crate) through: i64,
     /// In order.
     pub(crate) gaps: Vec<Gap>,
+}
+
+/// The isolation in which a worker sees what others commit meanwhile. SQLite has no other, and SeaORM warns of one that is asked for.
+pub(crate) fn isolation<C: ConnectionTrait>(db: &C) -> Option<IsolationLevel> {
+    (db.get_database_backend() != DbBackend::Sqlite).then_some(IsolationLevel::ReadCommitted)
 }
 
 /// Where rows come from: a table, and what is asked of it.

@@ -198,6 +198,27 @@ async fn back_again(db: AuditConnection) -> Outcome<()> {
     Ok(())
 }
 
+fn new_account(owner: &str) -> bank_account::ActiveModel {
+    use sea_orm::{ActiveValue::Set, prelude::Decimal};
+    bank_account::ActiveModel {
+        owner: Set(owner.into()),
+        balance: Set(Decimal::ZERO),
+        iban: Set("DE02120300000000202051".into()),
+        pin_hash: Set("$argon2id$v=19$..".into()),
+        ..Default::default()
+    }
+}
+
+async fn tested(db: AuditConnection) -> Outcome<()> {
+    use audit_seaorm::testing;
+    use sea_orm::ActiveModelTrait;
+
+    let (account, seen) = testing::capture(new_account("Grace Hopper").insert(&db)).await;
+    seen.only().assert_action("create").assert_actor("42");
+    account?;
+    Ok(())
+}
+
 async fn suspicious(audit: &Audit, db: AuditConnection, secret: &str) -> Outcome<()> {
     use audit_seaorm::Severity;
     use audit_seaorm::alerts::{AlertWorker, Route, Webhook};
@@ -245,6 +266,7 @@ db_test!(the_readme_runs_and_prints_what_it_shows, raw, async |t| {
         );
     }
     shown(suspicious(&audit, db.clone(), "a secret of at least 32 characters")).await;
+    shown(tested(db.clone())).await;
     let report = shown(coverage(db)).await;
     assert!(report.contains("audited as bank_account"), "{report}");
 });

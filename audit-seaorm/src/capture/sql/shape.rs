@@ -516,7 +516,7 @@ fn truncate(piece: &Piece<'_>) -> Result<Shape, Fail> {
 
 fn define(piece: &Piece<'_>) -> Result<Shape, Fail> {
     const PROGRAMS: &[&str] = &["EVENT", "FUNCTION", "PACKAGE", "POLICY", "PROCEDURE", "RULE", "TRIGGER"];
-    let tables = mentioned(piece);
+    let mut tables = mentioned(piece);
     if piece.is(0, "DROP") && piece.is_any(1, &["DATABASE", "SCHEMA", "OWNED", "TABLESPACE"]) {
         return Err(Fail::Other("DROP of more than one table", tables));
     }
@@ -540,8 +540,15 @@ fn define(piece: &Piece<'_>) -> Result<Shape, Fail> {
             return Err(Fail::SYNTAX);
         }
     }
-    let program = kind.is_some_and(|at| piece.is_any(at, PROGRAMS));
-    if !program {
+    let program = kind.filter(|at| piece.is_any(*at, PROGRAMS));
+    if let Some(kind) = program {
+        // Its own name: tables have guards.
+        let mut at = kind + 1;
+        while piece.is_any(at, &["IF", "NOT", "EXISTS"]) {
+            at += 1;
+        }
+        tables.extend(piece.table(at).map(|(name, _)| name).filter(|name| !tables.contains(name)));
+    } else {
         let after_bracket = |at: usize| {
             at.checked_sub(1)
                 .and_then(|before| piece.kind(before))

@@ -38,15 +38,32 @@ db_test!(i1_without_its_table_nothing_is_written, async |t| {
 db_test!(c17_the_tables_of_the_audit_are_not_changed_in_passing, async |t| {
     library(t).await;
     let db = audited(&t.db);
+    let guards: &[&str] = t.pick(
+        &["DROP TRIGGER audit_log_refuse_delete", "DROP TRIGGER IF EXISTS main.\"audit_query_refuse_replace\""],
+        &[
+            "DROP FUNCTION audit_log_refuse_change() CASCADE",
+            "CREATE OR REPLACE FUNCTION audit_log_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+            "DO $$ BEGIN DROP FUNCTION audit_log_refuse_change CASCADE; END $$",
+            "DROP TRIGGER audit_log_append_only ON audit_log",
+            "DROP SCHEMA public CASCADE",
+        ],
+        &["DROP TRIGGER audit_log_refuse_delete", "DROP TABLE audit_log_truncate_guard", "DROP DATABASE nowhere"],
+    );
     for sql in [
         "DROP TABLE audit_log",
         "DROP TABLE AUDIT_VIOLATION",
         "ALTER TABLE audit_export ADD COLUMN more INT",
         "ALTER TABLE audit_query RENAME TO elsewhere",
-    ] {
+        "DROP TABLE audit_alert",
+        "DROP TABLE audit_rollup",
+        "DROP VIEW audit_status",
+    ]
+    .iter()
+    .chain(guards)
+    {
         let error = db.execute_unprepared(sql).await.expect_err(sql);
         assert!(is_audit_error(&error), "{error}");
-        assert_named(&error, &["is a table of the audit"]);
+        assert_named(&error, &["is the audit's own", "may empty them unseen: DROP"]);
     }
     // Who says why may do it, and it leaves an entry.
     let done = db
