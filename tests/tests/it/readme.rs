@@ -210,8 +210,9 @@ fn new_account(owner: &str) -> bank_account::ActiveModel {
 }
 
 async fn tested(db: AuditConnection) -> Outcome<()> {
-    use audit_seaorm::testing;
     use sea_orm::ActiveModelTrait;
+
+    use audit_seaorm::testing;
 
     let (account, seen) = testing::capture(new_account("Grace Hopper").insert(&db)).await;
     seen.only().assert_action("create").assert_actor("42");
