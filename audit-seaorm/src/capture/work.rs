@@ -484,6 +484,21 @@ impl Capture {
         request: Request<'_>,
         ask: Ask,
     ) -> Result<Answer, DbErr> {
+        let answer = self.run_planned(over, context, request, ask).await;
+        // What capture asks before the statement fails as a query; the statement would have failed as itself.
+        match (ask, answer) {
+            (Ask::Execute, Err(DbErr::Query(cause))) => Err(DbErr::Exec(cause)),
+            (_, answer) => answer,
+        }
+    }
+
+    async fn run_planned(
+        self: &Arc<Self>,
+        over: Over<'_>,
+        context: Option<&Arc<AuditContext>>,
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
         if self.rests(&over) {
             return over.pass(request, ask).await;
         }
@@ -600,11 +615,7 @@ impl Capture {
         if defines || failed_by(&answer, MOVED) {
             self.forget().await;
         }
-        // What capture asks before the statement fails as a query; the statement would have failed as itself.
-        match (ask, answer) {
-            (Ask::Execute, Err(DbErr::Query(cause))) => Err(DbErr::Exec(cause)),
-            (_, answer) => answer,
-        }
+        answer
     }
 
     /// Runs a statement in the user's transaction.
