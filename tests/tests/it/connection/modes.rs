@@ -228,7 +228,7 @@ db_test!(c17_a_block_without_audit_shares_its_transactions_fate, async |t| {
 db_test!(i4_a_pool_that_has_no_connection_left_says_so_as_without_audit, async |t| {
     set_up_shelves(t).await;
     let mut options = t.options();
-    options.max_connections(1).min_connections(1).acquire_timeout(Duration::from_millis(50));
+    options.max_connections(1).min_connections(1).acquire_timeout(Duration::from_millis(300));
     let pool = Database::connect(options).await.unwrap();
     let db = audited(&pool);
     // What there is to be learned of the tables is learned before; and once more by a connection that knows nothing yet.
