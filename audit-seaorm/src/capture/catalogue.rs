@@ -23,6 +23,8 @@ pub(super) struct Catalogue {
     relatives: BTreeMap<String, String>,
     /// By the name of a view the audited tables that it is made of.
     views: BTreeMap<String, BTreeSet<String>>,
+    /// On MySQL the names of all views and of all stored functions, in lower case.
+    computed: BTreeSet<String>,
     /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
     reaching: BTreeSet<String>,
 }
@@ -165,6 +167,11 @@ impl Catalogue {
         self.relatives.get(&name.to_lowercase()).map(String::as_str)
     }
 
+    /// Whether the name is that of a view, or of a stored function, on MySQL: what they read, a lock doesn't cover.
+    pub(super) fn computes(&self, name: &str) -> bool {
+        self.computed.contains(&name.to_lowercase())
+    }
+
     /// The audited tables whose rows are read under this name: of a view all those that it is made of.
     pub(super) fn read_by(&self, name: &str) -> impl Iterator<Item = &str> {
         self.views.get(&name.to_lowercase()).into_iter().flatten().map(String::as_str)
@@ -264,8 +271,8 @@ fn action(row: &QueryResult) -> Result<Action, DbErr> {
 async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
     const TABLES: &str = "\
         SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
-          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 0) AS after, \
-          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) AND NOT t.tgisinternal AND t.tgtype & 2 = 0) AS after, \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) AND NOT t.tgisinternal) \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
           c.relhassubclass \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 2) \
@@ -440,6 +447,12 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
         });
     }
     catalogue.find_views(&views, "`");
+    const FUNCTIONS: &str =
+        "SELECT routine_name AS name FROM information_schema.routines WHERE routine_type = 'FUNCTION'";
+    for row in db.query_all_raw(Statement::from_string(backend, FUNCTIONS)).await? {
+        catalogue.computed.insert(row.try_get::<String>("", "name")?.to_lowercase());
+    }
+    catalogue.computed.extend(views.iter().map(|view| view.name.to_lowercase()));
     for (view, tables) in &catalogue.views {
         catalogue.relatives.extend(tables.first().map(|table| (view.clone(), table.clone())));
     }

@@ -120,8 +120,9 @@ impl AuditConnection {
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {
+        let isolation = options.isolation_level;
         let inner = work::begin(&self.inner, Vec::new(), options).await?;
-        Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone()))
+        Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone(), isolation))
     }
 
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {

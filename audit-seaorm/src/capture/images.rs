@@ -62,7 +62,10 @@ pub(super) fn merged(images: Vec<Image>, further: impl Fn(&Arc<Audited>) -> bool
         let key_of = |row: &Row| (Arc::as_ptr(&image.audited), key(&image.audited, &**row));
         let known = image.old.as_ref().and_then(|old| current.remove(&key_of(old)));
         let now = image.new.as_ref().map(key_of);
-        let at = match known.and_then(|at: usize| merged.get_mut(at).map(|first| (at, first))) {
+        // A row that gets the key of one that went in between must not have it before.
+        let moved = now != image.old.as_ref().map(key_of);
+        let known = known.filter(|at: &usize| !moved || at + 1 == merged.len());
+        let at = match known.and_then(|at| merged.get_mut(at).map(|first| (at, first))) {
             Some((at, first)) if image.new.is_some() => {
                 first.new = image.new;
                 first.labels.follow(image.labels);

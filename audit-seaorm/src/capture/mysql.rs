@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, MysqlQueryBuilder, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, Statement, Value};
 
 use super::cascades::{self, Change, Reached};
 use super::catalogue::{TableFacts, quoted};
@@ -50,12 +50,21 @@ pub(super) async fn run(
         request if unwanted => (request, Ask::All),
         request => (request, ask),
     };
+    let stopped = look.asks_clock();
+    if stopped {
+        work.db.execute_unprepared("SET timestamp = unix_timestamp(now(6))").await?;
+    }
     let answer = match &step.parsed.what {
-        What::Insert(insert) => look.insert(insert, request, ask).await?,
-        What::Update(update) => look.update(update, request, ask).await?,
-        What::Delete(delete) => look.delete(delete, request, ask).await?,
-        _ => return Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
+        What::Insert(insert) => look.insert(insert, request, ask).await,
+        What::Update(update) => look.update(update, request, ask).await,
+        What::Delete(delete) => look.delete(delete, request, ask).await,
+        _ => Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
     };
+    if stopped {
+        // If the connection is lost, so is its clock.
+        _ = work.db.execute_unprepared("SET timestamp = DEFAULT").await;
+    }
+    let answer = answer?;
     if unwanted {
         // Which says as little as the driver does of such a statement.
         return work.db.execute_unprepared("DO 0").await.map(Answer::Executed);
@@ -131,8 +140,10 @@ impl Look<'_> {
             }
         }
         for old in old {
-            let new = now.remove(&key(self.audited, &*old));
-            images.push(Image::new(self.audited, Some(old), new));
+            let Some(new) = now.remove(&key(self.audited, &*old)) else {
+                return Err(self.refused("a row isn't found again under its key; does a trigger change it?"));
+            };
+            images.push(Image::new(self.audited, Some(old), Some(new)));
         }
         self.record(images, reached).await?;
         Ok(answer)
@@ -236,11 +247,49 @@ impl Look<'_> {
     /// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
     /// be asked for before.
     fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
-        const VARYING: [&str; 8] =
-            ["rand", "uuid", "uuid_short", "sleep", "random_bytes", "nextval", "get_lock", "sys_guid"];
-        let functions = &self.step.parsed.functions;
-        if functions.iter().any(|name| VARYING.contains(&name.rsplit('.').next().unwrap_or(name))) {
+        const VARYING: [&str; 21] = [
+            "rand",
+            "uuid",
+            "uuid_short",
+            "uuid_v4",
+            "uuid_v7",
+            "sleep",
+            "random_bytes",
+            "nextval",
+            "lastval",
+            "setval",
+            "sys_guid",
+            "sysdate",
+            "found_rows",
+            "row_count",
+            "benchmark",
+            "encrypt",
+            "get_lock",
+            "is_free_lock",
+            "is_used_lock",
+            "release_lock",
+            "release_all_locks",
+        ];
+        let called = self.step.parsed.functions.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
+        if called.clone().any(|name| VARYING.contains(&name)) {
             return Err(self.refused("a function in it says something else each time"));
+        }
+        if called.clone().any(|name| self.work.catalogue.computes(name)) {
+            return Err(self
+                .refused("it calls a stored function, which may read what no lock covers; pass its value"));
+        }
+        if !self.work.alone && self.step.chooses_by_others() {
+            if self.step.parsed.reads.iter().any(|table| self.work.catalogue.computes(&table.name)) {
+                let reason = "a view in it may show an older state than the statement itself sees; run it without a transaction";
+                return Err(self.refused(reason));
+            }
+            if matches!(
+                self.work.state.isolation(),
+                Some(IsolationLevel::ReadCommitted | IsolationLevel::ReadUncommitted)
+            ) {
+                let reason = "at this isolation other rows may become those that it chooses; run it without a transaction, or from REPEATABLE READ on";
+                return Err(self.refused(reason));
+            }
         }
         for range in pieces.into_iter().flatten() {
             let text = self.sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
@@ -253,6 +302,34 @@ impl Look<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether rows are chosen by the time: then the session's clock is stopped, so that it says the same to the read of the rows and
+    /// to the statement.
+    fn asks_clock(&self) -> bool {
+        const CLOCK: [&str; 12] = [
+            "now",
+            "current_timestamp",
+            "current_date",
+            "current_time",
+            "curdate",
+            "curtime",
+            "localtime",
+            "localtimestamp",
+            "utc_date",
+            "utc_time",
+            "utc_timestamp",
+            "unix_timestamp",
+        ];
+        let pieces = match &self.step.parsed.what {
+            What::Update(update) => [&update.condition, &update.tail, &update.join],
+            What::Delete(delete) => [&delete.condition, &delete.tail, &delete.join],
+            _ => return false,
+        };
+        pieces.into_iter().flatten().any(|range| {
+            let text = self.sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| CLOCK.contains(&word))
+        })
     }
 
     /// How the rows of an INSERT will be found.

@@ -133,6 +133,16 @@ impl Step {
         matches!(self.parsed.what, What::Update(_) | What::Delete(_)) && !self.parsed.reads.is_empty()
     }
 
+    /// Whether rows that it doesn't change decide which it does.
+    pub(super) fn chooses_by_others(&self) -> bool {
+        let limited = match &self.parsed.what {
+            What::Update(update) => update.tail.is_some(),
+            What::Delete(delete) => delete.tail.is_some(),
+            _ => false,
+        };
+        limited || self.chooses_by_reads()
+    }
+
     /// Whether it changes rows that are in the way of new ones.
     pub(super) fn is_upsert(&self) -> bool {
         matches!(&self.parsed.what, What::Insert(insert) if matches!(insert.conflict, Conflict::Update { .. }))

@@ -297,7 +297,8 @@ impl Engine {
         for row in db.query_all_raw(query(tables)).await? {
             present.insert((row.try_get::<String>("", "schema")?, row.try_get::<String>("", "name")?));
         }
-        let triggers = "SELECT lower(tbl_name) AS name FROM sqlite_schema WHERE type = 'trigger'";
+        let triggers = "SELECT lower(tbl_name) AS name FROM sqlite_schema WHERE type = 'trigger' UNION ALL \
+            SELECT lower(tbl_name) FROM sqlite_temp_schema WHERE type = 'trigger' AND name NOT GLOB 'audit_capture_*'";
         let mut triggered = BTreeSet::new();
         for row in db.query_all_raw(query(triggers)).await? {
             triggered.insert(row.try_get::<String>("", "name")?);

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError, Weak}
 use audit_core::{AuditContext, Entry, Error};
 use sea_orm::prelude::Uuid;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
-    TransactionOptions,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
+    Statement, StreamTrait, TransactionOptions,
 };
 use tokio::sync::Mutex;
 
@@ -50,6 +50,8 @@ pub(super) struct State {
     outer: Option<Arc<State>>,
     /// The transaction itself.
     own: OnceLock<Weak<DatabaseTransaction>>,
+    /// The isolation that it was begun with, if one was asked for.
+    isolation: OnceLock<IsolationLevel>,
 }
 
 /// A write whose entries may not have been written.
@@ -76,6 +78,15 @@ impl State {
             tickets: Tickets::default(),
             outer,
             own: OnceLock::new(),
+            isolation: OnceLock::new(),
+        }
+    }
+
+    /// The isolation that the outermost transaction was begun with; `None` if it is the session's.
+    pub(super) fn isolation(&self) -> Option<IsolationLevel> {
+        match &self.outer {
+            Some(outer) => outer.isolation(),
+            None => self.isolation.get().copied(),
         }
     }
 
@@ -156,9 +167,13 @@ impl AuditTransaction {
         inner: DatabaseTransaction,
         capture: Arc<Capture>,
         context: Option<Arc<AuditContext>>,
+        isolation: Option<IsolationLevel>,
     ) -> Self {
         let (inner, state) = (Arc::new(inner), State::new());
         state.own.get_or_init(|| Arc::downgrade(&inner));
+        if let Some(isolation) = isolation {
+            state.isolation.get_or_init(|| isolation);
+        }
         Self { inner, capture, context, state: Arc::new(state) }
     }
 

@@ -20,14 +20,23 @@ pub(super) fn question<C: ConnectionTrait>(audited: &Audited, db: &C) -> Option<
     }
     let table = &audited.policy.table;
     match db.get_database_backend() {
-        DbBackend::Sqlite => Some(Expr::cust_with_values(
-            "EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE)",
-            [table.as_str()],
-        )),
+        // In the schema of the table, or of the connection, in which ours are as well.
+        DbBackend::Sqlite => {
+            let (schema, name) = match table.split_once('.') {
+                Some((schema, name)) => (format!("\"{}\".", schema.replace('"', "\"\"")), name),
+                None => (String::new(), table.as_str()),
+            };
+            let triggers = format!(
+                "EXISTS (SELECT 1 FROM {schema}sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE) \
+                 OR EXISTS (SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE \
+                   AND name NOT GLOB 'audit_capture_*')"
+            );
+            Some(Expr::cust_with_values(triggers, [name, name]))
+        }
         // Triggers that aren't internal (foreign keys are), of any sort but BEFORE, whose bit is 2.
         DbBackend::Postgres => Some(Expr::cust_with_values(
-            "EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass($1) AND NOT tgisinternal AND tgtype & 2 = 0)",
-            [quoted(table)],
+            "EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE (tgrelid = pg_catalog.to_regclass($1) OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($2)))) AND NOT tgisinternal AND tgtype & 2 = 0)",
+            [quoted(table), quoted(table)],
         )),
         _ => None,
     }

@@ -705,9 +705,9 @@ impl Capture {
             // The write lock is had at once or waited for, as by the statement alone; a lock that a read has to be
             // raised to is refused if another writer came in between.
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            // What a sub-select reads is locked by the statement itself, but by the read of its rows before only at this level:
-            // else both might choose other rows.
-            isolation_level: (self.backend == DbBackend::MySql && steps.iter().any(Step::chooses_by_reads))
+            // What a sub-select reads is locked by the statement itself, but by the read of its rows before only at this level, and
+            // only from REPEATABLE READ on no row can become the first of some: else both might choose other rows.
+            isolation_level: (self.backend == DbBackend::MySql && steps.iter().any(Step::chooses_by_others))
                 .then_some(IsolationLevel::Serializable),
             ..TransactionOptions::default()
         };

@@ -142,7 +142,7 @@ impl PageRequest {
         QueryTrait::query(&mut select).clear_order_by().reset_limit().reset_offset();
 
         let counted = match self.count_up_to {
-            Some(most) => Some(count(db, &select, most).await?),
+            Some(most) => Some(count(db, &select, seq, most).await?),
             None => None,
         };
         let total = counted.map(|counted| counted.rows);
@@ -231,10 +231,12 @@ struct Counted {
 async fn count<E: EntityTrait, C: ConnectionTrait>(
     db: &C,
     select: &Select<E>,
+    seq: E::Column,
     most: u64,
 ) -> Result<Counted, Error> {
     let mut rows = select.as_query().clone();
-    rows.clear_selects().expr(Expr::val(1));
+    // Not any value: the rows may be asked for without those that are the same.
+    rows.clear_selects().column(seq.as_column_ref());
     // One more than that tells whether there are more. Beyond what databases can count to there is no limit.
     if let Some(limit) = most.checked_add(1).filter(|limit| i64::try_from(*limit).is_ok()) {
         rows.limit(limit);

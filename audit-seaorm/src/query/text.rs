@@ -1,7 +1,7 @@
 //! Text search: `LIKE`, with its wildcards escaped.
 
 use audit_core::Error;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{ColumnTrait, Condition};
 
 use crate::entity::audit_log::Column;
@@ -18,6 +18,10 @@ pub(crate) fn without_nul(text: &str) -> String {
 
 /// A pattern for texts that contain this one, as it is.
 pub(super) fn containing(text: &str) -> LikeExpr {
+    LikeExpr::new(pattern(text)).escape(ESCAPE)
+}
+
+fn pattern(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in without_nul(text).chars() {
@@ -27,7 +31,7 @@ pub(super) fn containing(text: &str) -> LikeExpr {
         pattern.push(c);
     }
     pattern.push('%');
-    LikeExpr::new(pattern).escape(ESCAPE)
+    pattern
 }
 
 /// Entries in which the text is, whatever its case.
@@ -54,9 +58,12 @@ pub(super) fn search(text: &str) -> Result<Option<Condition>, Error> {
         Column::ResourceName,
         Column::Details,
     ];
-    let pattern = containing(&text.to_lowercase());
+    // Folded by the database on both sides: each has its own idea of letters, and SQLite knows those of ASCII alone.
+    let folded = Expr::expr(Func::lower(Expr::val(pattern(text))));
+    let pattern = folded.binary(BinOper::Escape, Expr::cust(format!("'{ESCAPE}'")));
     let any = searched.into_iter().fold(Condition::any(), |condition, column| {
-        condition.add(Expr::expr(Func::lower(Expr::col(column.as_column_ref()))).like(pattern.clone()))
+        let column = Expr::expr(Func::lower(Expr::col(column.as_column_ref())));
+        condition.add(column.binary(BinOper::Like, pattern.clone()))
     });
     Ok(Some(any))
 }

@@ -4,6 +4,7 @@ mod alike;
 mod builders;
 mod bulk;
 mod cascades;
+mod chosen;
 pub(crate) mod contention;
 mod cost;
 mod differential;
