@@ -306,15 +306,17 @@ impl Default for Config {
 #[non_exhaustive]
 pub enum ConfigError {
     /// No setting has this name.
-    #[error("audit configuration: there is no key `{key}`{}", Hint(suggestion.as_deref()))]
+    #[error("audit configuration: there is no key `{key}`{}", Hint(suggestion.as_deref(), known))]
     UnknownKey {
         /// The key as it was written.
         key: String,
         /// The known key that it resembles most.
         suggestion: Option<String>,
+        /// The keys that are known there.
+        known: Vec<String>,
     },
     /// A value is of the wrong kind or out of range.
-    #[error("audit configuration: `{key}` can't be {found}; expected {expected}")]
+    #[error("audit configuration: `{key}` is {found}; expected {expected}")]
     Value {
         /// The key as it was written.
         key: String,
@@ -340,7 +342,7 @@ pub enum ConfigError {
         message: String,
     },
     /// The file can't be read.
-    #[error("audit configuration: {} can't be read", path.display())]
+    #[error("audit configuration: {} can't be read: {source}", path.display())]
     Read {
         /// The path of the file.
         path: PathBuf,
@@ -365,12 +367,23 @@ pub enum ConfigError {
     },
 }
 
-/// Displays the suggestion of an error.
-struct Hint<'a>(Option<&'a str>);
+/// Displays the suggestion of an error, and what is known.
+struct Hint<'a>(Option<&'a str>, &'a [String]);
 
 impl std::fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.map_or(Ok(()), |key| write!(f, "; did you mean `{key}`?"))
+        let mut known = match self.0 {
+            Some(key) => {
+                write!(f, "; did you mean `{key}`?")?;
+                " Known are "
+            }
+            None => "; known are ",
+        };
+        for key in self.1 {
+            write!(f, "{known}`{key}`")?;
+            known = ", ";
+        }
+        Ok(())
     }
 }
 

@@ -140,7 +140,7 @@ impl AuditContext {
         self
     }
 
-    /// Sets the tenant. Of a name of more than 255 characters records have the digest; see [`stored_tenant`].
+    /// Sets the tenant. Of a name of more than 255 characters records have the first 100 characters and a digest; see [`stored_tenant`].
     #[must_use]
     pub fn tenant(mut self, tenant: impl ToString) -> Self {
         self.tenant = Some(tenant.to_string());

@@ -164,8 +164,8 @@ fn check_aliases(model: &Model, ctxt: &mut Ctxt) {
                 ctxt.error(
                     alias,
                     format!(
-                        "`{name}` is the name of `{}` in entries; an older name can mean one field only",
-                        other.ident
+                        "alias `{name}` is already {}; an older name can mean one field only, so drop the alias",
+                        if other.ident == name { "a field".to_owned() } else { format!("what `{}` is called in entries", other.ident) }
                     ),
                 );
             } else if let Some((other, _)) = known.iter().find(|(_, known)| *known == name) {

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use audit_core::{
@@ -20,7 +21,8 @@ use crate::writer::Writer;
 /// The audit of an application. Cheap to clone.
 ///
 /// Without one, everything that derives `Auditable` or carries `#[audited]` is recorded under the default
-/// configuration. To say more, build one at start-up and [`install`](Self::install) it:
+/// configuration. To say more, build one at start-up and [`install`](Self::install) it; one that is only built has no part in hooks
+/// over a plain connection:
 ///
 /// ```
 /// # fn main() -> Result<(), audit_seaorm::Error> {
@@ -43,14 +45,18 @@ struct Inner {
     geography: Option<Arc<dyn Geography>>,
     writer: Writer,
     deferred: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether it is that which counts where there is no other.
+    is_default: bool,
 }
 
+/// Whether somebody has built an audit with settings of its own.
+static BUILT: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<Audit> = OnceLock::new();
 static DEFAULT: LazyLock<Audit> = LazyLock::new(|| {
     let (config, sanitizer) = (Config::default(), Arc::new(Sanitizer::default()));
     let registry = Registry::build(&Selection::default(), &config, &sanitizer, false).unwrap_or_default();
     let writer = Writer::without_spool(&config);
-    Audit::assemble(config, sanitizer, registry, writer, AuditBuilder::default())
+    Audit::assemble(config, sanitizer, registry, writer, AuditBuilder::default(), true)
 });
 
 impl Audit {
@@ -60,11 +66,16 @@ impl Audit {
     }
 
     /// The audit in force: that of the current scope, else the installed one, else the default.
+    ///
+    /// One that is built, but neither [installed](Self::install) nor in force by [`within`](Self::within), isn't found here: hooks over
+    /// a plain connection and what is recorded by hand then follow the default settings. Where that happens although one with
+    /// settings of its own was built, a warning is logged, once per process.
     pub fn current() -> Self {
         Scope::audit().unwrap_or_else(|| INSTALLED.get().unwrap_or_else(|| &DEFAULT).clone())
     }
 
-    /// Makes this the audit of the whole process.
+    /// Makes this the audit of the whole process: that of hooks over plain connections, and of everything else outside of
+    /// [`within`](Self::within) that isn't done over one of its own [connections](Self::connect).
     ///
     /// # Errors
     /// [`Error::Registration`] if one has been installed already.
@@ -163,7 +174,11 @@ impl Audit {
 
     /// Whether operations of this sort are recorded at all right now.
     pub(crate) fn records(&self, action: &str) -> bool {
-        self.0.config.enabled && !Scope::is_suspended() && !self.skips(action)
+        let records = self.0.config.enabled && !Scope::is_suspended() && !self.skips(action);
+        if records && self.0.is_default && BUILT.load(Ordering::Relaxed) {
+            warn_of_another();
+        }
+        records
     }
 
     /// Whether the configuration leaves this action out, of all resources.
@@ -218,6 +233,7 @@ impl Audit {
         registry: Registry,
         writer: Writer,
         builder: AuditBuilder,
+        is_default: bool,
     ) -> Self {
         if let Some(sink) = &builder.sink {
             writer.deliver_to_sink(sink);
@@ -235,7 +251,20 @@ impl Audit {
             geography: builder.geography,
             writer,
             deferred: Mutex::default(),
+            is_default,
         }))
+    }
+}
+
+/// Says, once, that something is recorded under the default audit although there is another.
+#[cold]
+fn warn_of_another() {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "an audit with settings of its own was built, but something is recorded under the default settings: the audit is \
+             neither installed nor in force here; call `.install()?` on it at start-up, or run the work in `Audit::within`"
+        );
     }
 }
 
@@ -347,13 +376,15 @@ impl AuditBuilder {
         self
     }
 
-    /// Checks the description and makes the audit.
+    /// Checks the description and makes the audit. It counts for hooks over plain connections as soon as it is
+    /// [installed](Audit::install).
     ///
     /// # Errors
     /// [`Error::Config`] for a setting, [`Error::Registration`] for a module without entities, a column that isn't
     /// there, an exception that is nobody's name, two tables with one resource name, attributes that contradict each other, or a waiver without a reason;
     /// [`Error::Spool`] if the spool can't be used.
     pub fn build(mut self) -> Result<Audit, Error> {
+        let has_settings = self.has_settings();
         let config = self.config.take().unwrap_or_default();
         config.validate()?;
         if let Some((name, _)) = self.selection.waivers.iter().find(|(_, reason)| reason.trim().is_empty()) {
@@ -371,6 +402,20 @@ impl AuditBuilder {
             )));
         }
         let writer = Writer::open(&config)?;
-        Ok(Audit::assemble(config, sanitizer, registry, writer, self))
+        let audit = Audit::assemble(config, sanitizer, registry, writer, self, false);
+        if has_settings {
+            BUILT.store(true, Ordering::Relaxed);
+        }
+        Ok(audit)
+    }
+
+    /// Whether it says anything that the default doesn't.
+    fn has_settings(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| *config != Config::default())
+            || !self.selection.is_empty()
+            || self.clock.is_some()
+            || self.sink.is_some()
+            || self.store.is_some()
+            || self.geography.is_some()
     }
 }

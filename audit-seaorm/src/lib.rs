@@ -1,6 +1,6 @@
 //! Audit log for SeaORM: who changed which field from what to what.
 //!
-//! Derive [`Auditable`] on a model, put [`audited`] on its `ActiveModelBehavior`, create the table with
+//! Derive [`Auditable`] on a model, put [`audited`] on its `ActiveModelBehavior`, create the tables with
 //! `audit-migration`, and run your code within [`scope`]:
 //!
 //! ```

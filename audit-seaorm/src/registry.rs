@@ -94,6 +94,18 @@ pub(crate) struct Selection {
     pub(crate) waivers: BTreeMap<String, String>,
 }
 
+impl Selection {
+    /// Whether nothing was said.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { modules, registered, excluded, excluded_names, waivers } = self;
+        modules.is_empty()
+            && registered.is_empty()
+            && excluded.is_empty()
+            && excluded_names.is_empty()
+            && waivers.is_empty()
+    }
+}
+
 /// An entity that the program has, and what became of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {

@@ -102,7 +102,7 @@ pub(crate) fn in_background<C: Send + Sync + 'static, W: Batched<C>>(
 
 /// A worker in the background. When this is dropped, it ends after the step that it is in.
 #[derive(Debug)]
-#[must_use = "the worker ends when this is dropped"]
+#[must_use = "the worker ends when this is dropped; keep it: `let worker = ..`, not `let _ = ..`, which drops it, too"]
 pub struct WorkerTask {
     name: &'static str,
     stop: Stop,

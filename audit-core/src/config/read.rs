@@ -63,9 +63,11 @@ impl Raw<'_> {
     pub(super) fn wrong<T>(self, key: &str, expected: &'static str) -> Result<T, ConfigError> {
         let found = match self {
             Self::Text("") => "empty",
-            Self::Text(_) | Self::Toml(Value::String(_)) => "this text",
+            // There everything is a text.
+            Self::Text(_) => "something else",
+            Self::Toml(Value::String(_)) => "a text",
             Self::Toml(Value::Integer(..0)) => "a negative number",
-            Self::Toml(Value::Integer(_)) => "this whole number",
+            Self::Toml(Value::Integer(_)) => "a whole number",
             Self::Toml(Value::Float(_)) => "a number with a fraction",
             Self::Toml(Value::Boolean(_)) => "a truth value",
             Self::Toml(Value::Datetime(_)) => "a date or time",
@@ -75,9 +77,23 @@ impl Raw<'_> {
         Err(ConfigError::Value { key: key.to_owned(), found, expected })
     }
 
+    /// The same where a word of a set is expected.
+    pub(super) fn wrong_word<T>(self, key: &str, expected: &'static str) -> Result<T, ConfigError> {
+        let is_empty = match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Toml(Value::String(text)) => text.is_empty(),
+            Self::Toml(_) => true,
+        };
+        if is_empty {
+            return self.wrong(key, expected);
+        }
+        Err(ConfigError::Value { key: key.to_owned(), found: "another word", expected })
+    }
+
     pub(super) fn truth(self, key: &str) -> Result<bool, ConfigError> {
         match self {
             Self::Toml(Value::Boolean(truth)) => Ok(*truth),
+            Self::Toml(Value::String(_)) => self.wrong(key, "`true` or `false` without quotes"),
             Self::Toml(_) => self.wrong(key, "`true` or `false`"),
             Self::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => Ok(true),
@@ -95,7 +111,15 @@ impl Raw<'_> {
                 text.trim().replace('_', "").parse::<i64>().ok().and_then(|n| T::try_from(n).ok())
             }
         };
-        number.map_or_else(|| self.wrong(key, T::EXPECTED), Ok)
+        match (number, self) {
+            (Some(number), _) => Ok(number),
+            (None, Self::Toml(Value::Integer(0..))) => {
+                let (key, expected) = (key.to_owned(), T::EXPECTED);
+                Err(ConfigError::Value { key, found: "out of range", expected })
+            }
+            (None, Self::Toml(Value::String(_))) => self.wrong(key, T::UNQUOTED),
+            (None, _) => self.wrong(key, T::EXPECTED),
+        }
     }
 
     pub(super) fn list(self, key: &str) -> Result<Vec<String>, ConfigError> {
@@ -136,7 +160,7 @@ impl Raw<'_> {
             "always" => Ok(SpoolSync::Always),
             "second" => Ok(SpoolSync::Second),
             "never" => Ok(SpoolSync::Never),
-            _ => self.wrong(key, "`always`, `second` or `never`"),
+            _ => self.wrong_word(key, "`always`, `second` or `never`"),
         }
     }
 
@@ -145,7 +169,7 @@ impl Raw<'_> {
             "block" => Ok(FailurePolicy::Block),
             "outbox" => Ok(FailurePolicy::Outbox),
             "best_effort" => Ok(FailurePolicy::BestEffort),
-            _ => self.wrong(key, "`block`, `outbox` or `best_effort`"),
+            _ => self.wrong_word(key, "`block`, `outbox` or `best_effort`"),
         }
     }
 
@@ -153,7 +177,7 @@ impl Raw<'_> {
         match self.word().as_str() {
             "refuse" => Ok(Unplannable::Refuse),
             "record" => Ok(Unplannable::Record),
-            _ => self.wrong(key, "`refuse` or `record`"),
+            _ => self.wrong_word(key, "`refuse` or `record`"),
         }
     }
 
@@ -225,7 +249,7 @@ impl Raw<'_> {
                 .map(|(field, value)| {
                     let class = value.as_str().and_then(|text| text.parse().ok());
                     class.map_or_else(
-                        || Raw::Toml(value).wrong(&format!("{key}.{field}"), EXPECTED),
+                        || Raw::Toml(value).wrong_word(&format!("{key}.{field}"), EXPECTED),
                         |class| Ok((field.clone(), class)),
                     )
                 })
@@ -291,7 +315,7 @@ fn set_of_resource(
         "unplannable" => resource.unplannable = Some(raw.unplannable(&key)?),
         _ => {
             let suggestion = closest(setting, &RESOURCE_KEYS).map(|known| format!("{prefix}.{known}"));
-            return Err(ConfigError::UnknownKey { key, suggestion });
+            return Err(ConfigError::UnknownKey { key, suggestion, known: texts(&RESOURCE_KEYS) });
         }
     }
     Ok(())
@@ -301,14 +325,18 @@ fn set_of_resource(
 pub(super) trait Limit: TryFrom<i64> {
     /// The range in words.
     const EXPECTED: &'static str;
+    /// The same for who wrote a text.
+    const UNQUOTED: &'static str;
 }
 
 impl Limit for u32 {
     const EXPECTED: &'static str = "a whole number from 0 to 4294967295";
+    const UNQUOTED: &'static str = "a whole number from 0 to 4294967295, without quotes";
 }
 
 impl Limit for usize {
     const EXPECTED: &'static str = "a whole number from 0";
+    const UNQUOTED: &'static str = "a whole number from 0, without quotes";
 }
 
 fn items(text: &str) -> impl Iterator<Item = &str> {
@@ -328,10 +356,15 @@ fn set_term(
         "audit_required" => framework.audit_required = raw.truth(written)?,
         _ => {
             let suggestion = closest(term, &FRAMEWORK_KEYS).map(|key| format!("{prefix}.{key}"));
-            return Err(ConfigError::UnknownKey { key: written.to_owned(), suggestion });
+            let known = texts(&FRAMEWORK_KEYS);
+            return Err(ConfigError::UnknownKey { key: written.to_owned(), suggestion, known });
         }
     }
     Ok(())
+}
+
+pub(super) fn texts(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// Sets `AUDIT_FRAMEWORKS_<NAME>_<TERM>`; any other key that comes here is unknown.
@@ -341,13 +374,16 @@ pub(super) fn framework_variable(
     raw: Raw<'_>,
     frameworks: &mut Frameworks,
 ) -> Result<(), ConfigError> {
-    let unknown = |suggestion| Err(ConfigError::UnknownKey { key: written.to_owned(), suggestion });
+    let unknown =
+        |suggestion, known| Err(ConfigError::UnknownKey { key: written.to_owned(), suggestion, known });
     if !raw.is_text() {
-        return unknown(closest(key, &KEYS).map(str::to_owned));
+        return unknown(closest(key, &KEYS).map(str::to_owned), texts(&KEYS));
     }
     let variable = |key: &str| format!("{PREFIX}{}", key.to_ascii_uppercase());
     let Some(path) = key.strip_prefix("frameworks_") else {
-        return unknown(closest(key, &KEYS).map(variable));
+        // Rules have no variable.
+        let known = KEYS.into_iter().filter(|key| *key != "rules").map(variable).collect();
+        return unknown(closest(key, &KEYS).map(variable), known);
     };
     for term in FRAMEWORK_KEYS {
         let name = path.strip_suffix(term).and_then(|name| name.strip_suffix('_'));
@@ -362,7 +398,8 @@ pub(super) fn framework_variable(
             FRAMEWORK_KEYS.map(|key| (distance(term.trim_start_matches('_'), key), name, key))
         })
         .min();
-    unknown(best.map(|(_, name, key)| variable(&format!("frameworks_{name}_{key}"))))
+    let known = FRAMEWORK_KEYS.map(|key| format!("{PREFIX}FRAMEWORKS_<NAME>_{}", key.to_ascii_uppercase()));
+    unknown(best.map(|(_, name, key)| variable(&format!("frameworks_{name}_{key}"))), known.to_vec())
 }
 
 /// The table of settings in a TOML text.
@@ -392,11 +429,7 @@ pub(super) fn variables<K: Into<OsString>, V: Into<OsString>>(
         let Ok(name) = name.into().into_string() else { continue };
         if name.starts_with(PREFIX) && !FOREIGN.iter().any(|foreign| name.starts_with(foreign)) {
             let Ok(value) = value.into().into_string() else {
-                return Err(ConfigError::Value {
-                    key: name,
-                    found: "bytes other than UTF-8",
-                    expected: "text",
-                });
+                return Err(ConfigError::Value { key: name, found: "not UTF-8", expected: "a text" });
             };
             ours.insert(name, value);
         }
@@ -407,7 +440,8 @@ pub(super) fn variables<K: Into<OsString>, V: Into<OsString>>(
 /// The key that resembles this one most, if any does at all.
 pub(super) fn closest<'a>(key: &str, keys: &[&'a str]) -> Option<&'a str> {
     let key = key.to_ascii_lowercase();
-    let (distance, found) = keys.iter().map(|known| (distance(&key, known), *known)).min()?;
+    let (distance, found) =
+        keys.iter().map(|known| (distance(&key, &known.to_ascii_lowercase()), *known)).min()?;
     (distance <= found.len().max(key.len()) / 2).then_some(found)
 }
 

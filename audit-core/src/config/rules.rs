@@ -4,11 +4,22 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::ConfigError;
-use super::read::{Raw, closest};
+use super::read::{Raw, closest, texts};
 use crate::Severity;
 use crate::detect::{Check, Rule};
 
 const KEYS: [&str; 3] = ["enabled", "severity", "check"];
+/// What stands in checks, by their names; those of more than one in the first.
+const CHECKS: [(&str, &[&str]); 8] = [
+    ("burst", &["of", "per", "threshold", "window"]),
+    ("volume", &[]),
+    ("first_seen", &["what", "learn"]),
+    ("outside_hours", &["from", "to", "days", "offset_minutes"]),
+    ("touches", &["resources", "fields"]),
+    ("slow", &["limit", "pause"]),
+    ("pattern", &["patterns"]),
+    ("unusual", &["factor", "at_least"]),
+];
 
 /// Puts what is said of rules over them.
 ///
@@ -40,7 +51,7 @@ fn apply_one(settings: &Value, key: &str, name: &str, rules: &mut Vec<Rule>) -> 
             "enabled" => enabled = raw.truth(&place)?,
             "severity" => match Severity::deserialize(value.clone()) {
                 Ok(found) => severity = Some(found),
-                Err(_) => return raw.wrong(&place, "`low`, `medium`, `high` or `critical`"),
+                Err(_) => return raw.wrong_word(&place, "`low`, `medium`, `high` or `critical`"),
             },
             "check" => match Check::deserialize(value.clone()) {
                 Ok(found) => check = Some(found),
@@ -49,10 +60,7 @@ fn apply_one(settings: &Value, key: &str, name: &str, rules: &mut Vec<Rule>) -> 
                     return Err(ConfigError::Rule { key: place, problem });
                 }
             },
-            _ => {
-                let suggestion = closest(setting, &KEYS).map(|known| format!("{key}.{known}"));
-                return Err(ConfigError::UnknownKey { key: place, suggestion });
-            }
+            _ => return Err(unknown(key, setting, place)),
         }
     }
     let at = rules.iter().position(|rule| rule.name == name);
@@ -61,7 +69,8 @@ fn apply_one(settings: &Value, key: &str, name: &str, rules: &mut Vec<Rule>) -> 
             let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
             let place = key.strip_suffix(name).unwrap_or_default();
             let suggestion = closest(name, &names).map(|known| format!("{place}{known}"));
-            return Err(ConfigError::UnknownKey { key: key.to_owned(), suggestion });
+            let known = names.iter().map(|known| format!("{place}{known}")).collect();
+            return Err(ConfigError::UnknownKey { key: key.to_owned(), suggestion, known });
         }
         (Some(_), ..) if !enabled => rules.retain(|rule| rule.name != name),
         (Some(rule), severity, check) => {
@@ -75,6 +84,22 @@ fn apply_one(settings: &Value, key: &str, name: &str, rules: &mut Vec<Rule>) -> 
         }
     }
     Ok(())
+}
+
+/// A key that a rule hasn't: it may belong one table deeper.
+fn unknown(key: &str, setting: &str, place: String) -> ConfigError {
+    let deeper: Vec<&str> = CHECKS.iter().flat_map(|(_, fields)| fields.iter().copied()).collect();
+    let all: Vec<&str> = KEYS.iter().copied().chain(deeper.iter().copied()).collect();
+    let meant = closest(setting, &all).filter(|meant| deeper.contains(meant));
+    let check = meant.and_then(|meant| CHECKS.iter().find(|(_, fields)| fields.contains(&meant)));
+    if let (Some(meant), Some((check, _))) = (meant, check) {
+        let problem = format!(
+            "there is no such key; `{meant}` stands in `check`, as in `check.{check} = {{ {meant} = .. }}`"
+        );
+        return ConfigError::Rule { key: place, problem };
+    }
+    let suggestion = closest(setting, &KEYS).map(|known| format!("{key}.{known}"));
+    ConfigError::UnknownKey { key: place, suggestion, known: texts(&KEYS) }
 }
 
 #[cfg(test)]
@@ -125,16 +150,26 @@ mod tests {
     #[test]
     fn q7_bad_rules_of_a_configuration_are_named() {
         for (text, said) in [
-            ("rules = 3", "`rules` can't be this whole number; expected a table by name"),
-            ("[rules]\nx = 1", "`rules.x` can't be this whole number; expected a table with"),
+            ("rules = 3", "`rules` is a whole number; expected a table by name"),
+            ("[rules]\nx = 1", "`rules.x` is a whole number; expected a table with"),
             ("[rules.x]\nseverity = \"low\"", "`rules.x`: no rule has this name yet; a new one needs"),
             (
                 "[rules.mass_deletion]\nseverity = \"loud\"",
-                "`rules.mass_deletion.severity` can't be this text; expected `low`, `medium`, `high` or `critical`",
+                "`rules.mass_deletion.severity` is another word; expected `low`, `medium`, `high` or `critical`",
             ),
             (
                 "[rules.mass_deletion]\nsverity = \"low\"",
-                "there is no key `rules.mass_deletion.sverity`; did you mean `rules.mass_deletion.severity`?",
+                "there is no key `rules.mass_deletion.sverity`; did you mean `rules.mass_deletion.severity`? \
+                 Known are `enabled`, `severity`, `check`",
+            ),
+            (
+                "[rules.mass_deletion]\ntreshold = 5",
+                "`rules.mass_deletion.treshold`: there is no such key; `threshold` stands in `check`, \
+                 as in `check.burst = { threshold = .. }`",
+            ),
+            (
+                "[rules.mass_deletion]\npatterns = ['a']",
+                "`patterns` stands in `check`, as in `check.pattern = { patterns = .. }`",
             ),
             (
                 "[rules.mass_deletoin]\nenabled = false",

@@ -142,35 +142,50 @@ fn s9_sources_stack() {
 fn s9_errors_name_the_key_and_what_is_accepted() {
     for (text, parts) in [
         ("retension_days = 1", &["`retension_days`", "did you mean `retention_days`?"][..]),
-        ("qqqqqqqqqqqqqq = 1", &["there is no key `qqqqqqqqqqqqqq`"]),
+        ("qqqqqqqqqqqqqq = 1", &["there is no key `qqqqqqqqqqqqqq`; known are `enabled`, `log_reads`,"]),
+        ("retension_days = 1", &["? Known are `enabled`, `log_reads`"]),
         ("skip_models = []", &["`skip_models`", "did you mean `skip_"]),
-        ("enabled = 'yes'", &["`enabled` can't be this text", "`true` or `false`"]),
-        ("retention_days = -1", &["`retention_days` can't be a negative number", "0 to 4294967295"]),
-        ("retention_days = 4294967296", &["this whole number"]),
+        ("enabled = 'yes'", &["`enabled` is a text; expected `true` or `false` without quotes"]),
+        ("retention_days = -1", &["`retention_days` is a negative number", "0 to 4294967295"]),
+        (
+            "retention_days = 4294967296",
+            &["`retention_days` is out of range; expected a whole number from 0"],
+        ),
+        ("retention_days = '1'", &["`retention_days` is a text; expected a whole number", "without quotes"]),
+        ("queue_limit = '1'", &["`queue_limit` is a text; expected a whole number", "without quotes"]),
         ("retention_days = 1.5", &["a number with a fraction"]),
         ("sensitive_fields = 'a'", &["`sensitive_fields`", "a list of texts"]),
         ("sensitive_fields = [1]", &["`sensitive_fields[]`"]),
-        ("on_failure = 'ignore'", &["`on_failure`", "`block`, `outbox` or `best_effort`"]),
+        (
+            "on_failure = 'ignore'",
+            &["`on_failure` is another word; expected `block`, `outbox` or `best_effort`"],
+        ),
         ("on_failure = 1979-05-27", &["a date or time"]),
-        ("waivers = ['a']", &["`waivers` can't be a list", "session ="]),
+        ("waivers = ['a']", &["`waivers` is a list", "session ="]),
         ("waivers.a = 3", &["`waivers.a`", "the reason"]),
-        ("resources = 3", &["`resources` can't be this whole number", "[audit.resources.BankAccount]"]),
+        ("resources = 3", &["`resources` is a whole number", "[audit.resources.BankAccount]"]),
         ("resources.A = 3", &["`resources.A`", "a table with `on_failure`, `unplannable`"]),
         (
             "resources.A.on_failure = 'no'",
             &["`resources.A.on_failure`", "`block`, `outbox` or `best_effort`"],
         ),
-        ("unplannable = 'allow'", &["`unplannable`", "`refuse` or `record`"]),
-        ("resources.A.on_fail = 'block'", &["did you mean `resources.A.on_failure`?"]),
-        ("classifications = {a = 'secret'}", &["`classifications.a`", "`top_secret`"]),
-        ("classifications = []", &["`classifications` can't be a list", "a table"]),
-        ("frameworks = true", &["`frameworks` can't be a truth value", "a table by name, or a list"]),
+        ("unplannable = 'allow'", &["`unplannable` is another word", "`refuse` or `record`"]),
+        (
+            "resources.A.on_fail = 'block'",
+            &["did you mean `resources.A.on_failure`? Known are `on_failure`, `unplannable`"],
+        ),
+        ("classifications = {a = 'secret'}", &["`classifications.a` is another word", "`top_secret`"]),
+        ("classifications = []", &["`classifications` is a list", "a table"]),
+        ("frameworks = true", &["`frameworks` is a truth value", "a table by name, or a list"]),
         ("frameworks.SOX = 1", &["`frameworks.SOX`", "a table with"]),
-        ("frameworks.SOX.days = 1", &["`frameworks.SOX.days`"]),
+        (
+            "frameworks.SOX.days = 1",
+            &["`frameworks.SOX.days`", "nown are `enabled`, `retention_days`, `audit_required`"],
+        ),
         ("frameworks.SOX.retention = 1", &["did you mean `frameworks.SOX.retention_days`?"]),
         ("frameworks.SOX.enabled = 3", &["`frameworks.SOX.enabled`"]),
         ("[frameworks.sox]\n[frameworks.SOX]", &["stands twice"]),
-        ("audit = 3", &["`audit` can't be this whole number", "a table"]),
+        ("audit = 3", &["`audit` is a whole number", "a table"]),
         ("enabled = true\n[audit]", &["`enabled` has to stand in the table [audit]"]),
         ("enabled = true\nx = [", &["not TOML, line 2"]),
     ] {
@@ -181,13 +196,17 @@ fn s9_errors_name_the_key_and_what_is_accepted() {
     }
     for (key, value, parts) in [
         ("AUDIT_RETENSION_DAYS", "1", &["`AUDIT_RETENSION_DAYS`", "`AUDIT_RETENTION_DAYS`"][..]),
-        ("AUDIT_ENABLED", "", &["`AUDIT_ENABLED` can't be empty", "also 1, 0, yes, no"]),
+        ("AUDIT_ENABLED", "", &["`AUDIT_ENABLED` is empty", "also 1, 0, yes, no"]),
         ("AUDIT_ENABLED", "hunter2", &["`AUDIT_ENABLED`"]),
-        ("AUDIT_ARCHIVE_DAYS", "hunter2", &["`AUDIT_ARCHIVE_DAYS` can't be this text", "a whole number"]),
+        (
+            "AUDIT_ARCHIVE_DAYS",
+            "hunter2",
+            &["`AUDIT_ARCHIVE_DAYS` is something else; expected a whole number", "a whole number"],
+        ),
         ("AUDIT_CLASSIFICATIONS", "hunter2", &["`AUDIT_CLASSIFICATIONS`", "field=class"]),
         ("AUDIT_FRAMEWORKS_PCI_DSS_RETENTION", "1", &["`AUDIT_FRAMEWORKS_PCI_DSS_RETENTION_DAYS`"]),
         ("AUDIT_FRAMEWORKS_SOX_ENABLED", "hunter2", &["`AUDIT_FRAMEWORKS_SOX_ENABLED`"]),
-        ("AUDIT_", "1", &["no key `AUDIT_`"]),
+        ("AUDIT_", "1", &["no key `AUDIT_`", "nown are `AUDIT_ENABLED`, `AUDIT_LOG_READS`"]),
     ] {
         let error = vars(&[(key, value)]).unwrap_err().to_string();
         for part in parts {
@@ -234,6 +253,8 @@ fn s9_a_file_is_read_or_its_path_named() {
     assert!(config.snapshot);
     let error = Config::from_file(&path).unwrap_err();
     assert!(error.to_string().contains("audit-config-"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().ends_with(&format!("can't be read: {cause}")), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
 
@@ -245,7 +266,7 @@ fn s9_a_variable_that_is_no_text_is_an_error_only_if_it_is_ours() {
     let mut config = Config::default();
     config.apply_vars([(OsString::from("OTHER"), bad()), (bad(), bad())]).unwrap();
     let error = config.apply_vars([(OsString::from("AUDIT_ENABLED"), bad())]).unwrap_err();
-    assert!(error.to_string().contains("`AUDIT_ENABLED` can't be bytes other"));
+    assert!(error.to_string().contains("`AUDIT_ENABLED` is not UTF-8; expected a text"));
 }
 
 proptest! {

@@ -300,7 +300,7 @@ impl Plans {
             });
             return Some(match unread {
                 Some(reason) => format!(
-                    "`{name}` is audited, and this statement may change it but can't be read: {reason}"
+                    "`{name}` is audited, and this statement may change it but can't be parsed: {reason}"
                 ),
                 None => format!("`{name}` is audited, and this text may change it: {DEPENDS}"),
             });
@@ -401,7 +401,7 @@ impl Plans {
             What::Unreadable { reason, words } => {
                 if let Some(name) = self.named(words) {
                     let text = format!(
-                        "`{name}` is audited, and this statement may change it but can't be read: {reason}"
+                        "`{name}` is audited, and this statement may change it but can't be parsed: {reason}"
                     );
                     // It must neither end the transaction that its entry is in, nor switch off capture.
                     let never = ["abort", "commit", "rollback", "set_config"].iter().chain(CHANGES_MEANING);

@@ -18,7 +18,7 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use audit_core::{Error, Operations, action};
+use audit_core::{Error, Operations, action, closest_name};
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
 
@@ -163,13 +163,61 @@ impl Coverage {
 
     /// Each gap and what to do about it.
     fn demand(&self) -> String {
-        let mut text = format!("the audit doesn't cover {} table(s) of the database:", self.gaps().count());
-        for row in self.gaps() {
-            for what_to_do in row.demands() {
-                text.push_str(&format!("\n- {}: {what_to_do}", row.table));
+        let mut text = String::new();
+        let mut part = |rows: Vec<&TableCoverage>, headline: &dyn Fn(usize) -> String| {
+            if rows.is_empty() {
+                return;
             }
-        }
+            text.push_str(if text.is_empty() { "" } else { "\n" });
+            text.push_str(&headline(rows.len()));
+            for row in rows {
+                for what_to_do in row.demands() {
+                    let hint = self.misspelt(row).unwrap_or_default();
+                    text.push_str(&format!("\n- {}: {what_to_do}{hint}", row.table));
+                }
+            }
+        };
+        part(self.gaps().filter(|row| row.kind() == Gap::Own).collect(), &|rows| {
+            let are = if rows == 1 { "audit table is" } else { "audit tables are" };
+            format!(
+                "{rows} {are} missing or not up to date; run the migrations (`audit_migration::Migrator::up`):"
+            )
+        });
+        part(self.gaps().filter(|row| row.kind() == Gap::Table).collect(), &|rows| {
+            format!("the audit doesn't cover {}:", counted(rows))
+        });
+        part(self.gaps().filter(|row| row.kind() == Gap::Name).collect(), &|rows| {
+            let names = if rows == 1 { "name" } else { "names" };
+            format!("the settings have {rows} {names} of nothing that there is:")
+        });
         text
+    }
+
+    /// Where a name that means nothing and a table that nobody names resemble each other: which is meant by which.
+    fn misspelt(&self, row: &TableCoverage) -> Option<String> {
+        let names = |is: fn(&TableCoverage) -> bool| {
+            self.tables.iter().filter(move |row| is(row)).map(|row| row.table.as_str()).collect::<Vec<_>>()
+        };
+        match row.state {
+            State::Unmatched { .. } => {
+                let mut known =
+                    names(|row| matches!(row.state, State::Uncovered { .. } | State::Audited { .. }));
+                known.extend(self.tables.iter().filter_map(|row| match &row.state {
+                    State::Audited { resource } => Some(resource.as_str()),
+                    _ => None,
+                }));
+                let meant = closest_name(&row.table, &known)?;
+                Some(format!("; did you mean `{meant}`?"))
+            }
+            State::Uncovered { .. } => {
+                let stale = names(|row| matches!(row.state, State::Stale { .. }) && row.entity.is_none());
+                let uncovered = names(|row| matches!(row.state, State::Uncovered { .. }));
+                let named =
+                    stale.into_iter().find(|name| closest_name(name, &uncovered) == Some(&row.table))?;
+                Some(format!("; a waiver names `{named}`, which isn't there: did you mean `{}`?", row.table))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -179,6 +227,14 @@ impl TableCoverage {
         matches!(self.state, State::Uncovered { .. } | State::Unmigrated { .. } | State::Unmatched { .. })
             || !self.unknown_columns.is_empty()
             || !self.unrecorded_actions.is_empty()
+    }
+
+    fn kind(&self) -> Gap {
+        match self.state {
+            State::Unmigrated { .. } => Gap::Own,
+            State::Unmatched { .. } => Gap::Name,
+            _ => Gap::Table,
+        }
     }
 
     /// What to do about it.
@@ -193,7 +249,7 @@ impl TableCoverage {
                 "{cause}; derive `Auditable` on its entity, register the entity by `AuditBuilder::register`, or say why not: `AuditBuilder::waive(\"{table}\", \"..\")`"
             )),
             (State::Unmigrated { cause }, _) => demands.push(format!(
-                "{cause}, and the audit writes to it; run the migrations (`audit_migration::Migrator::up`)"
+                "{cause}, and the audit writes to it"
             )),
             (State::Unmatched { setting }, _) => demands.push(format!(
                 "the setting `{setting}` names it, and no entity's resource or table is called so; correct the name, or, if it is a resource of operations that are recorded by hand, say so: `AuditBuilder::waive(\"{table}\", \"..\")`"
@@ -261,11 +317,35 @@ impl fmt::Display for Coverage {
         for row in &self.tables {
             writeln!(f, "{:table_width$}  {:entity_width$}  {}", row.table, entity(row), row.remarks())?;
         }
-        match self.gaps().count() {
-            0 => write!(f, "complete: every table is audited or waived"),
-            gaps => write!(f, "{gaps} table(s) not covered"),
+        let number = |kind| self.gaps().filter(|row| row.kind() == kind).count();
+        let (own, tables, names) = (number(Gap::Own), number(Gap::Table), number(Gap::Name));
+        let parts = [
+            (own, format!("{own} of the audit's own missing or not up to date")),
+            (tables, format!("{} not covered", counted(tables))),
+            (names, format!("{names} unknown in the settings")),
+        ];
+        let parts: Vec<String> =
+            parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, part)| part).collect();
+        if parts.is_empty() {
+            return f.write_str("complete: every table is audited or waived");
         }
+        f.write_str(&parts.join("; "))
     }
+}
+
+/// What a gap is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    /// A table of the audit.
+    Own,
+    /// A table of the program.
+    Table,
+    /// A name in the settings.
+    Name,
+}
+
+fn counted(tables: usize) -> String {
+    format!("{tables} {}", if tables == 1 { "table" } else { "tables" })
 }
 
 /// The making of the report.

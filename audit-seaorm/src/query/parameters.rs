@@ -71,11 +71,11 @@ impl LogFilter {
                 _ => return Err(wrong("must be `true` or `false`")),
             },
             "status" => {
-                let words = words::<Status>(&list()).map_err(|error| wrong(&error))?;
+                let words = words::<Status>(name, &list())?;
                 return Ok(self.with(Field::Status, words));
             }
             "severity" => {
-                let words = words::<Severity>(&list()).map_err(|error| wrong(&error))?;
+                let words = words::<Severity>(name, &list())?;
                 return Ok(self.with(Field::Severity, words));
             }
             "action" => {
@@ -115,9 +115,20 @@ impl LogFilter {
 }
 
 /// The words as they are stored.
-fn words<W: std::str::FromStr<Err = Error> + ToString>(texts: &[String]) -> Result<Vec<String>, String> {
-    texts
-        .iter()
-        .map(|text| text.parse::<W>().map(|word| word.to_string()).map_err(|error| error.to_string()))
-        .collect()
+fn words<W: std::str::FromStr<Err = Error> + ToString>(
+    name: &str,
+    texts: &[String],
+) -> Result<Vec<String>, Error> {
+    let word = |text: &String| text.parse::<W>().map(|word| word.to_string());
+    texts.iter().map(word).collect::<Result<_, _>>().map_err(|error| unknown_word(name, error))
+}
+
+/// The error of a filter for a word that its set doesn't have.
+pub(super) fn unknown_word(name: &str, error: Error) -> Error {
+    // Nothing is said of the record format: the text is the caller's, not a record's.
+    let why = match error {
+        Error::Format(why) => why,
+        other => other.to_string(),
+    };
+    Error::Filter(format!("`{name}`: {why}"))
 }

@@ -8,11 +8,12 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, Value};
 use serde_json::Value as Json;
 
 use super::foreign_keys::{ForeignKey, ForeignKeys, Table};
+use super::given::{self, Given};
 use super::order::{order, values};
 use super::plan::{Conflict, ConflictKind, Effect, Plan, Step, StepAction, StepField, Unrestorable, Work};
 use super::rows::{self, Current, rendered};
 use super::wanted::{Found, Goal, Goals, Wanted};
-use super::{Given, Restore, What, refused};
+use super::{Restore, What, refused};
 use crate::AuditConnection;
 use crate::decode::exact_json;
 use crate::history::Unknown;
@@ -30,6 +31,7 @@ pub(super) async fn plan(restore: &Restore, db: &AuditConnection) -> Result<Plan
     let tenant = tenant.map(|tenant| stored_tenant(&tenant).into_owned());
     let found = Found { db: inner, audit: db.audit(), tenant: tenant.as_deref() };
     let wanted = found.wanted(restore).await?;
+    given::check(&restore.given, &wanted)?;
     let about = about(restore, &wanted);
     let module = wanted.first().and_then(|wanted| wanted.audited.policy.module.clone());
     let (mut steps, mut conflicts, mut kept) = (Vec::new(), Vec::new(), Vec::new());
@@ -257,12 +259,8 @@ impl Composer<'_> {
     fn given(&self, field: &FieldPolicy) -> Result<Option<Value>, Error> {
         let policy = &self.wanted.audited.policy;
         let mine = |given: &&Given| {
-            let about = match &given.of {
-                None => self.root,
-                Some((resource, id)) => *resource == policy.resource && *id == self.wanted.id,
-            };
             let named = policy.field_of_name(&given.field).and_then(|at| policy.fields.get(at));
-            about && named.is_some_and(|named| named.column == field.column)
+            given.is_of(self.wanted, self.root) && named.is_some_and(|named| named.column == field.column)
         };
         let Some(given) = self.restore.given.iter().find(mine) else { return Ok(None) };
         let value = (self.wanted.audited.codec().fit)(&field.column, given.value.clone());
@@ -287,7 +285,9 @@ impl Composer<'_> {
 
     fn conflict(&mut self, kind: ConflictKind) {
         let resource = self.wanted.audited.policy.resource.clone();
-        self.conflicts.push(Conflict { resource, id: self.wanted.id.clone(), kind });
+        // A transaction is about many rows, whichever of them is the first.
+        let by_row = !self.root || matches!(self.restore.what, What::Transaction(_));
+        self.conflicts.push(Conflict { resource, id: self.wanted.id.clone(), kind, by_row });
     }
 
     fn cannot_restore(&mut self, field: &FieldPolicy, why: Unknown, effect: Effect) {
@@ -302,8 +302,12 @@ async fn check_references(
     keys: &ForeignKeys,
     conflicts: &mut Vec<Conflict>,
 ) -> Result<(), Error> {
-    let conflict =
-        |step: &Step, kind| Conflict { resource: step.resource.clone(), id: step.id.clone(), kind };
+    let conflict = |step: &Step, kind| Conflict {
+        resource: step.resource.clone(),
+        id: step.id.clone(),
+        kind,
+        by_row: true,
+    };
     let mut found = Vec::new();
     for key in keys.all() {
         let of = |table: &Table| {

@@ -37,7 +37,8 @@
 //!
 //! # What can't be restored
 //! Masked, excluded, transformed and oversized values aren't recorded. In a row that comes back they become NULL or their default, and the
-//! plan names them; where neither is possible [`Restore::set`] has to give a value. In a row that is there they stay.
+//! plan names them; where neither is possible [`Restore::set`] has to give a value, or [`Restore::set_of`] that of a child or of a row of a
+//! transaction. In a row that is there they stay.
 //!
 //! # Limits
 //! A transaction is found by its `transaction_id`: entries of hooks carry one only if the context gives it. The column has no
@@ -47,6 +48,7 @@
 mod compose;
 mod execute;
 mod foreign_keys;
+mod given;
 mod order;
 mod plan;
 mod rows;
@@ -64,6 +66,7 @@ pub use plan::{Conflict, ConflictKind, Effect, Plan, Step, StepAction, StepField
 
 use crate::AuditConnection;
 use crate::history::key_of;
+use given::Given;
 
 /// What is to be restored. Nothing is done by it: [`plan`](Self::plan) says what would be.
 #[derive(Clone, Debug)]
@@ -95,22 +98,6 @@ enum What {
 enum Target {
     Key(TypeId, &'static str, Vec<(String, Value)>),
     Named(String, String),
-}
-
-/// A value that the caller gives, since entries don't tell it.
-#[derive(Clone)]
-struct Given {
-    /// Resource and id; none means the row that the restore is about.
-    of: Option<(String, String)>,
-    field: String,
-    value: Value,
-}
-
-/// Without the value.
-impl std::fmt::Debug for Given {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Given").field("of", &self.of).field("field", &self.field).finish_non_exhaustive()
-    }
 }
 
 impl Restore {
@@ -172,13 +159,17 @@ impl Restore {
         self
     }
 
-    /// Gives the value of a field that isn't recorded, of the row that this is about. It counts only where no entry tells the value.
+    /// Gives the value of a field that isn't recorded, of the row that this is about; [`set_of`](Self::set_of) gives those of other
+    /// rows: of its children, or of a transaction's. `field` is its name in entries, an alias of it or its column;
+    /// [`plan`](Self::plan) refuses a name that is none of these. The value counts only where no entry tells it.
     pub fn set(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
         self.given.push(Given { of: None, field: field.into(), value: value.into() });
         self
     }
 
-    /// Like [`set`](Self::set), of another row: children, or one of a transaction.
+    /// Like [`set`](Self::set), of another row: children, or one of a transaction. A conflict that asks for a value of such a row says
+    /// how to call this: `set_of("account", 1, "iban", ..)`, with resource and id as in entries. [`plan`](Self::plan) refuses a row that
+    /// the restore isn't about.
     pub fn set_of(
         mut self,
         resource: impl Into<String>,
@@ -208,7 +199,8 @@ impl Restore {
     ///
     /// # Errors
     /// [`Error::Restore`] if there is nothing to restore: nothing is recorded of the row, it is there, there is no such entry or
-    /// transaction (of the context's tenant, if it has one), or everything is as it was. [`Error::Registration`] if the entity isn't audited,
+    /// transaction (of the context's tenant, if it has one), everything is as it was, or a value is given of a row or field that isn't
+    /// there. [`Error::Registration`] if the entity isn't audited,
     /// [`Error::Query`] if the log or a table can't be read.
     pub async fn plan(&self, db: &AuditConnection) -> Result<Plan, Error> {
         compose::plan(self, db).await

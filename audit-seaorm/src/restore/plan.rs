@@ -123,6 +123,9 @@ pub struct Conflict {
     pub id: String,
     /// What it is.
     pub kind: ConflictKind,
+    /// Whether values of the row are given by `set_of`: the restore is about another one.
+    #[serde(skip)]
+    pub(super) by_row: bool,
 }
 
 /// What stands against a restore.
@@ -155,7 +158,8 @@ pub enum ConflictKind {
         /// How many; `None` for who is bound to a tenant, since some may be another's.
         rows: Option<u64>,
     },
-    /// The field can't be empty, and no entry tells its value: give one by `set`.
+    /// The field can't be empty, and no entry tells its value: give one by `set`, of another row than that which the restore is about
+    /// by `set_of`.
     Needed {
         /// Its name in entries.
         field: String,
@@ -268,7 +272,14 @@ impl fmt::Display for Conflict {
                 write!(f, "rows of `{table}` that this restore is not about")
             }
             ConflictKind::Needed { field, why } => {
-                write!(f, "needs a value of `{field}`, which isn't known ({why}); give it by `set`")
+                write!(f, "needs a value of `{field}`, which isn't known ({why}); give it by ")?;
+                if !self.by_row {
+                    return f.write_str("`set`");
+                }
+                // As it would be written: a number by itself, anything else as a text.
+                let is_number = self.id.parse::<i128>().is_ok_and(|number| number.to_string() == self.id);
+                let id = if is_number { self.id.clone() } else { format!("{:?}", self.id) };
+                write!(f, "`set_of({:?}, {id}, {field:?}, ..)`", self.resource)
             }
         }
     }

@@ -73,7 +73,7 @@ db_test!(c17_a_start_with_gaps_fails_and_says_what_to_do, async |t| {
     let text = error.to_string();
     assert!(is_audit_error(&error), "{text}");
     for part in [
-        "doesn't cover 3 table(s)",
+        "doesn't cover 3 tables:",
         "- stock: no entity with this table is known",
         "`AuditBuilder::waive(\"stock\", \"..\")`",
         "- scratch: its entity isn't audited",
@@ -83,6 +83,10 @@ db_test!(c17_a_start_with_gaps_fails_and_says_what_to_do, async |t| {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let misspelt = Audit::builder().waive("stokc", "counted elsewhere").build().unwrap();
+    let text = misspelt.require_coverage(&t.db).await.unwrap_err().to_string();
+    let meant = "; a waiver names `stokc`, which isn't there: did you mean `stock`?";
+    assert_eq!(text.matches(meant).count(), 1, "{text}");
     let audit = Audit::builder()
         .waive("stock", "counted elsewhere")
         .waive_entity::<waived::scratch::Entity>("nobody needs it")
@@ -168,7 +172,7 @@ db_test!(c17_an_action_that_is_left_out_is_a_gap_unless_it_is_waived, async |t| 
     };
     let error =
         audit(&["Line:delete"]).build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
-    assert!(error.contains("doesn't cover 1 table(s)"), "{error}");
+    assert!(error.contains("doesn't cover 1 table:"), "{error}");
     assert!(error.contains("- shop_order: `delete` isn't recorded"), "{error}");
     assert!(error.contains("`AuditBuilder::waive(\"shop_order:delete\", \"..\")`"), "{error}");
     for waived in [&["Line:delete", "shop_order:delete"][..], &["*:delete"]] {
@@ -230,10 +234,12 @@ db_test!(c17_tables_that_the_audit_needs_are_missed, async |t| {
     let error = audit.build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
     assert!(
         error.contains(
-            "- audit_query: there is no such table, and the audit writes to it; run the migrations"
+            "1 audit table is missing or not up to date; run the migrations (`audit_migration::Migrator::up`):\n\
+             - audit_query: there is no such table"
         ),
         "{error}"
     );
+    assert!(!error.contains("doesn't cover"), "{error}");
     rename("elsewhere", "audit_query").await;
     rename("audit_log", "somewhere").await;
     let found = coverage(t, only(true).waive("somewhere", "hidden")).await;
@@ -256,6 +262,7 @@ db_test!(c17_names_in_the_configuration_that_are_nobodys_are_gaps, on(sqlite), a
     };
     let error = config().build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
     assert!(error.contains("- Ordre: the setting `skip_resources` names it"), "{error}");
+    assert!(error.contains("; did you mean `Order`?"), "{error}");
     assert!(error.contains("- Lines: the setting `resources` names it"), "{error}");
     assert!(!error.contains("session") && !error.contains("scratch"), "known, though not audited: {error}");
     let found =
@@ -267,7 +274,7 @@ db_test!(c17_names_in_the_configuration_that_are_nobodys_are_gaps, on(sqlite), a
 fn c17_an_exception_that_is_nobodys_name_is_an_error() {
     let error = Audit::builder().audit_everything_except(["Acount"]).build().unwrap_err().to_string();
     assert!(error.contains("`audit_everything_except` names `Acount`"), "{error}");
-    assert!(error.contains("did you mean `account`?"), "{error}");
+    assert!(error.contains("did you mean `Account`?"), "{error}");
     Audit::builder().audit_everything_except(["Account", "shop_line", "session"]).build().unwrap();
 }
 
@@ -359,7 +366,7 @@ db_test!(c17_the_report_reads_well, on(sqlite), async |t| {
         shown.iter().any(|line| line.starts_with("shop_order ")
             && line.ends_with("::shop::order::Entity audited as Order"))
     );
-    assert_eq!(shown.last().unwrap(), "2 table(s) not covered");
+    assert_eq!(shown.last().unwrap(), "2 tables not covered");
     let json = serde_json::to_value(&found).unwrap();
     let stock = json["tables"].as_array().unwrap().iter().find(|row| row["table"] == "stock").unwrap();
     assert_eq!(stock["state"]["state"], "uncovered");

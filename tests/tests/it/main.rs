@@ -35,4 +35,5 @@ mod restore;
 mod secrets;
 mod stats;
 mod triggers;
+mod uninstalled;
 mod values;

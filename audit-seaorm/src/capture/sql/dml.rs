@@ -26,7 +26,7 @@ use super::{
 pub(super) type Span = Range<usize>;
 
 /// The parser doesn't see what was found by keywords.
-pub(super) const DISAGREE: Fail = Fail::Unreadable("its clauses can't be told apart");
+pub(super) const DISAGREE: Fail = Fail::Unreadable("a clause isn't complete, or isn't known there");
 
 /// The `WITH` at the start of a statement, the tokens of its list, and where the next token is.
 pub(super) fn with(piece: &Piece<'_>) -> Result<(With, Span, usize), Fail> {

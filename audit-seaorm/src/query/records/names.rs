@@ -6,6 +6,7 @@ use audit_core::{Error, stored_tenant};
 use uuid::Uuid;
 
 use super::super::filter::fit_id;
+use super::super::parameters::unknown_word;
 use super::super::text::without_nul;
 
 /// A filter that is called by its name.
@@ -84,10 +85,9 @@ impl Named {
             Sort::Names(limit) => Err(wrong(&format!(
                 "must be one or several with commas between; each has 1 to {limit} characters"
             ))),
-            Sort::Words(read) | Sort::Handling(read) => list()
-                .map(read)
-                .collect::<Result<_, _>>()
-                .map_err(|error| wrong(&format!("isn't one of its words ({error})"))),
+            Sort::Words(read) | Sort::Handling(read) => {
+                list().map(read).collect::<Result<_, _>>().map_err(|error| unknown_word(self.name, error))
+            }
             Sort::Address => {
                 let address: IpAddr = text.parse().map_err(|_| wrong("must be an IP address"))?;
                 Ok(vec![address.to_string()])

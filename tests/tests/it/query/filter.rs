@@ -213,8 +213,12 @@ fn q1_what_cannot_be_meant_is_an_error_that_says_what_would_do() {
     refused("days", "0", "from 1 on");
     refused("days", "-3", "from 1 on");
     refused("days", "99999999999", "from 1 on");
-    refused("status", "broken", "success, failed, warning, info");
-    refused("severity", "worst", "critical");
+    refused("status", "broken", "filter: `status`: unknown status; known are success, failed, warning, info");
+    refused(
+        "severity",
+        "loud",
+        "filter: `severity`: unknown severity; known are low, medium, high, critical",
+    );
     refused("action", &"a".repeat(65), "64 characters");
     refused("ip", "300.1.1.1", "an IP address");
     refused("security", "yes", "`true` or `false`");

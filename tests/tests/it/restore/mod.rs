@@ -3,6 +3,7 @@
 mod bad;
 mod children;
 mod conflicts;
+mod given;
 mod rows;
 mod tenants;
 mod transactions;

@@ -14,6 +14,8 @@ pub struct Model {
     pub d: i64,
     #[audit(silent exclude)]
     pub e: i64,
+    #[audit(masked)]
+    pub f: i64,
 }
 
 fn main() {}
