@@ -23,6 +23,8 @@ pub(super) struct Catalogue {
     relatives: BTreeMap<String, String>,
     /// By the name of a view the audited tables that it is made of.
     views: BTreeMap<String, BTreeSet<String>>,
+    /// On SQLite, where they are in `tables` all the same, the audited tables that aren't there.
+    missing: BTreeSet<String>,
     /// On MySQL the names of all views and of all stored functions, in lower case.
     computed: BTreeSet<String>,
     /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
@@ -165,6 +167,11 @@ impl Catalogue {
     /// The audited table whose rows are written under this name as well.
     pub(super) fn stands_for(&self, name: &str) -> Option<&str> {
         self.relatives.get(&name.to_lowercase()).map(String::as_str)
+    }
+
+    /// Whether the entity's table is there.
+    pub(super) fn has(&self, audited: &Audited) -> bool {
+        self.table(audited).is_some() && !self.missing.contains(&audited.policy.table)
     }
 
     /// Whether the name is that of a view, or of a stored function, on MySQL: what they read, a lock doesn't cover.
@@ -480,10 +487,16 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
         let facts = TableFacts { id: (schema.to_owned(), name.to_lowercase()), ..TableFacts::default() };
         catalogue.tables.insert(audited.policy.table.clone(), facts);
     }
+    let main = catalogue.tables.iter().filter(|(_, facts)| facts.id.0 == "main");
+    let mut missing: BTreeMap<String, String> =
+        main.map(|(table, facts)| (facts.id.1.clone(), table.clone())).collect();
     let mut views = Vec::new();
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, TABLES)).await? {
         let (on, sql): (String, String) = (row.try_get("", "name")?, row.try_get("", "sql")?);
         let kind: String = row.try_get("", "type")?;
+        if kind == "table" {
+            missing.remove(&on);
+        }
         if kind == "view" {
             views.push(View { schema: "main".into(), name: on, definition: sql });
             continue;
@@ -509,6 +522,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
             }
         }
     }
+    catalogue.missing = missing.into_values().collect();
     catalogue.find_views(&views, "");
     Ok(catalogue)
 }

@@ -249,9 +249,7 @@ impl Plans {
             }
         };
         let there = |name: &TableName| {
-            catalogue.is_none_or(|catalogue| {
-                table(name).is_some_and(|audited| catalogue.table(&audited).is_some())
-            })
+            catalogue.is_none_or(|catalogue| table(name).is_some_and(|audited| catalogue.has(&audited)))
         };
         let all = || {
             let names = self.tables.names().map(|name| TableName { schema: None, name: name.clone() });
