@@ -167,7 +167,7 @@ impl Log {
         let page = match question {
             Question::Next { .. } => PageRequest::new().page_size(10).without_count(),
             Question::Uncounted(_) => PageRequest::new().without_count(),
-            // As it is asked by default: counted, up to 10,000.
+            // As it is asked by default: counted, up to 1,000.
             _ => PageRequest::new(),
         };
         let query = |error: sea_orm::DbErr| panic!("{error}");

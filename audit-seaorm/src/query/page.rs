@@ -18,7 +18,7 @@ pub const MAX_PAGE_SIZE: u64 = 1_000;
 const DEFAULT_PAGE_SIZE: u64 = 50;
 
 /// What counting costs must not grow with the log, unless it is asked for.
-const DEFAULT_COUNTED: u64 = 10_000;
+const DEFAULT_COUNTED: u64 = 1_000;
 
 /// Which page of an answer.
 ///
@@ -51,7 +51,7 @@ impl Default for PageRequest {
 }
 
 impl PageRequest {
-    /// The first page, of 50 rows, with the number of all rows, [counted up to](Self::count_up_to) 10,000.
+    /// The first page, of 50 rows, with the number of all rows, [counted up to](Self::count_up_to) 1,000.
     pub fn new() -> Self {
         Self::default()
     }
