@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr};
 
-use super::quarters::{GRAINS, Run, cover, hour_from, hour_of};
+use super::quarters::{FINEST, GRAINS, Run, cover, quarter_of, start_of};
 use super::statement::Place;
 use super::tables::{AuditRollup as R, AuditRollupPlace as P, Dimension};
 use crate::entity::audit_log::{Column, Entity};
@@ -26,7 +26,7 @@ pub(crate) async fn bounds_of<C: ConnectionTrait>(
     if !place.gaps.is_empty() {
         late = Expr::exists(place.gaps.join(entries(during(start, Some(end)))));
     }
-    // To the hour: what lies within the bounds and not within the period is read in vain.
+    // To the quarter of an hour: what lies within the bounds and not within the period is read in vain.
     let within = |any: Condition, run: Run| {
         let start = Expr::col(R::Start);
         any.add(Expr::col(R::Grain).eq(run.grain).and(start.clone().gte(run.from)).and(start.lt(run.to)))
@@ -37,7 +37,7 @@ pub(crate) async fn bounds_of<C: ConnectionTrait>(
         .from(R::Table)
         .and_where(Expr::col(R::Scope).eq(""))
         .and_where(Expr::col(R::Dimension).eq(Dimension::Whole.number()))
-        .cond_where(hours(start, end).into_iter().fold(Condition::any(), within))
+        .cond_where(quarters(start, end).into_iter().fold(Condition::any(), within))
         .take();
     let runs = Query::select().column(P::Runs).from(P::Table).and_where(Expr::col(P::Id).eq(1)).take();
     days.expr_as(Expr::SubQuery(None, Box::new(runs.into())), "runs")
@@ -54,21 +54,56 @@ pub(crate) async fn bounds_of<C: ConnectionTrait>(
     Ok(first.zip(last).map(between))
 }
 
-/// The fewest roll-ups that make up the hours in which the period lies; at least one.
-fn hours(start: Option<DateTime<Utc>>, end: DateTime<Utc>) -> Vec<Run> {
-    let (hour, day) = (GRAINS[0], GRAINS[GRAINS.len() - 1]);
-    let to = Ord::max(hour_from(end), start.map_or(i64::MIN, |start| hour_of(start).saturating_add(hour)));
-    match start {
-        Some(start) => cover(hour_of(start), to),
-        None => {
-            let from = to.div_euclid(day) * day;
-            let mut runs = cover(from, to);
-            runs.push(Run { grain: day, from: i64::MIN, to: from });
-            runs
-        }
+/// The fewest roll-ups that make up the quarters of an hour in which the period lies; at least one.
+fn quarters(start: Option<DateTime<Utc>>, end: DateTime<Utc>) -> Vec<Run> {
+    let day = GRAINS[GRAINS.len() - 1];
+    let from = start.map(quarter_of);
+    // The first quarter that doesn't begin before the end, and one at least.
+    let to = quarter_of(end) + i64::from(start_of(quarter_of(end)) != end);
+    let to = Ord::max(to, from.map_or(i64::MIN, |from| from.saturating_add(1)));
+    let Some(from) = from else {
+        let border = to.div_euclid(day) * day;
+        let mut runs = quarters(Some(start_of(border)), start_of(to));
+        runs.push(Run { grain: day, from: i64::MIN, to: border });
+        return runs;
+    };
+    let hour = GRAINS[0];
+    let (first, last) = (from.div_euclid(hour) * hour, to.div_euclid(hour) * hour);
+    let first = if first < from { first + hour } else { first };
+    if first >= last {
+        return vec![Run { grain: FINEST, from, to }];
     }
+    let mut runs = cover(first, last);
+    runs.extend([(from, first), (last, to)].map(|(from, to)| Run { grain: FINEST, from, to }));
+    runs.retain(|run| run.from < run.to);
+    runs
 }
 
 fn entries(condition: Condition) -> SelectStatement {
     Query::select().expr(Expr::val(1)).from(Entity).cond_where(condition).take()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn q1_bounds_are_of_all_quarters_of_the_period(from in 0_i64..4_000_000, length in 0_i64..4_000_000, open in any::<bool>()) {
+            let at = |seconds| DateTime::from_timestamp(1_700_000_000 + seconds, 0).expect("a moment");
+            let (start, end) = (at(from), at(from + length));
+            let runs = quarters((!open).then_some(start), end);
+            let is_in = |quarter: i64| runs.iter().filter(|run| (run.from..run.to).contains(&quarter)).count();
+            for run in &runs {
+                prop_assert!(run.from == i64::MIN || run.from.rem_euclid(run.grain) == 0);
+                prop_assert_eq!(run.to.rem_euclid(run.grain), 0);
+            }
+            for quarter in quarter_of(start)..=quarter_of(end) {
+                let within = start_of(quarter) < end || quarter == quarter_of(start);
+                prop_assert_eq!(is_in(quarter), usize::from(within || (open && start_of(quarter) < end)), "{}", quarter);
+            }
+        }
+    }
 }
