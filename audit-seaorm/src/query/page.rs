@@ -239,7 +239,8 @@ async fn count<E: EntityTrait, C: ConnectionTrait>(
     rows.clear_selects().column(seq.as_column_ref());
     // One more than that tells whether there are more. Beyond what databases can count to there is no limit.
     if let Some(limit) = most.checked_add(1).filter(|limit| i64::try_from(*limit).is_ok()) {
-        rows.limit(limit);
+        // In the order of the page: else a database may look for some of them where there are none.
+        rows.order_by(seq.as_column_ref(), Order::Desc).limit(limit);
     }
     let count: SelectStatement =
         Query::select().expr_as(Func::count(Expr::val(1)), "total").from_subquery(rows, "found").take();
