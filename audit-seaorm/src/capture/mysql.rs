@@ -93,7 +93,7 @@ impl Look<'_> {
         if update.or != Conflict::None {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
-        self.check_condition([&update.condition, &update.tail, &update.join])?;
+        self.check_condition([&update.condition, &update.tail, &update.join]).await?;
         let alias = alias(BACKEND, self.sql, &update.target);
         let assigned: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
         let rekeyed = self.rekeyed(update);
@@ -156,7 +156,7 @@ impl Look<'_> {
         if delete.or != Conflict::None {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
-        self.check_condition([&delete.condition, &delete.tail, &delete.join])?;
+        self.check_condition([&delete.condition, &delete.tail, &delete.join]).await?;
         let alias = alias(BACKEND, self.sql, &delete.target);
         let mut text = self.select(&alias, delete.join.is_some());
         text.push(" FROM ").push(&table(BACKEND, self.sql, &delete.target));
@@ -246,7 +246,7 @@ impl Look<'_> {
 
     /// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
     /// be asked for before.
-    fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
+    async fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
         const VARYING: [&str; 21] = [
             "rand",
             "uuid",
@@ -283,10 +283,7 @@ impl Look<'_> {
                 let reason = "a view in it may show an older state than the statement itself sees; run it without a transaction";
                 return Err(self.refused(reason));
             }
-            if matches!(
-                self.work.state.isolation(),
-                Some(IsolationLevel::ReadCommitted | IsolationLevel::ReadUncommitted)
-            ) {
+            if self.is_weak().await? {
                 let reason = "at this isolation other rows may become those that it chooses; run it without a transaction, or from REPEATABLE READ on";
                 return Err(self.refused(reason));
             }
@@ -302,6 +299,23 @@ impl Look<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the user's transaction lets rows come in between those that it has read: as it was begun, or else as the session begins
+    /// them.
+    async fn is_weak(&self) -> Result<bool, DbErr> {
+        if let Some(isolation) = self.work.state.isolation() {
+            return Ok(matches!(isolation, IsolationLevel::ReadCommitted | IsolationLevel::ReadUncommitted));
+        }
+        // It has either name, by the server and its version.
+        let sql = "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
+        let rows = self.work.db.query_all_raw(Statement::from_string(BACKEND, sql)).await?;
+        for row in &rows {
+            if row.try_get_by_index::<String>(1)?.starts_with("READ") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether rows are chosen by the time: then the session's clock is stopped, so that it says the same to the read of the rows and

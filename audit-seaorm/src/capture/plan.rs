@@ -488,7 +488,7 @@ fn is_wanted(what: &What, target: &Audited) -> bool {
 
 /// Whether it is a table or view of the audit, or a guard of one: who redefines these switches capture or its guards off.
 fn is_own(name: &str) -> bool {
-    const GUARDS: [&str; 3] = ["append_only", "truncate_guard", "refuse_"];
+    const GUARDS: [&str; 4] = ["append_only", "refuse_", "replace_guard", "truncate_guard"];
     let name = name.to_ascii_lowercase();
     crate::entity::own().any(|own| {
         let rest = name.strip_prefix(own);

@@ -29,7 +29,7 @@ pub(crate) fn needed() -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// Names of all tables and views of the audit.
+/// Names of all tables and views of the audit, that of its migrations among them.
 pub(crate) fn own() -> impl Iterator<Item = &'static str> {
     [
         "audit_log",
@@ -47,6 +47,7 @@ pub(crate) fn own() -> impl Iterator<Item = &'static str> {
         "audit_notifier",
         "audit_detector",
         "audit_detector_state",
+        "audit_migrations",
     ]
     .into_iter()
 }

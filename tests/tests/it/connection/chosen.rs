@@ -8,6 +8,7 @@ use audit_tests::{TestDb, db_test};
 use sea_orm::{ConnectionTrait, EntityTrait, IsolationLevel, TransactionTrait};
 
 use super::connect;
+use super::sessions::{audited, single};
 use crate::fixtures::keys::shelf;
 use crate::fixtures::{changes, entries, set_up_shelves};
 
@@ -110,6 +111,12 @@ db_test!(i2_rows_that_others_decide_on_take_more_than_read_committed, on(mysql),
         strong.commit().await.unwrap();
     }
     assert_faithful(t, before, "all").await;
+    // Also where the session begins its transactions so.
+    let pool = single(t).await;
+    pool.execute_unprepared("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
+    let weak = audited(&pool).begin().await.unwrap();
+    assert_refused(&weak, "DELETE FROM shelf ORDER BY room LIMIT 1", "REPEATABLE READ").await;
+    weak.rollback().await.unwrap();
 });
 
 db_test!(i2_a_condition_says_the_same_each_time_it_is_asked, on(mysql), async |t| {

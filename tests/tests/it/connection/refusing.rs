@@ -65,6 +65,18 @@ db_test!(c17_the_tables_of_the_audit_are_not_changed_in_passing, async |t| {
         assert!(is_audit_error(&error), "{error}");
         assert_named(&error, &["is the audit's own", "may empty them unseen: DROP"]);
     }
+    // Whatever the migrations make is the audit's own.
+    let made = t.pick(
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name GLOB 'audit_*'",
+        "SELECT table_name::text FROM information_schema.tables WHERE table_name LIKE 'audit\\_%'",
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_name LIKE 'audit\\_%'",
+    );
+    let made = t.column::<String>(made).await.unwrap();
+    assert!(made.len() >= 15, "{made:?}");
+    for name in made {
+        let error = db.execute_unprepared(&format!("DROP TABLE {name}")).await.expect_err(&name);
+        assert_named(&error, &["is the audit's own"]);
+    }
     // Who says why may do it, and it leaves an entry.
     let done = db
         .without_audit("an old column", async |db| {
