@@ -18,7 +18,7 @@ pub const MAX_PAGE_SIZE: u64 = 1_000;
 const DEFAULT_PAGE_SIZE: u64 = 50;
 
 /// What counting costs must not grow with the log, unless it is asked for.
-const DEFAULT_COUNTED: u64 = 1_000;
+const DEFAULT_COUNTED: u64 = 500;
 
 /// Which page of an answer.
 ///
@@ -51,7 +51,7 @@ impl Default for PageRequest {
 }
 
 impl PageRequest {
-    /// The first page, of 50 rows, with the number of all rows, [counted up to](Self::count_up_to) 1,000.
+    /// The first page, of 50 rows, with the number of all rows, [counted up to](Self::count_up_to) 500.
     pub fn new() -> Self {
         Self::default()
     }
@@ -141,17 +141,12 @@ impl PageRequest {
         let mut select = select;
         QueryTrait::query(&mut select).clear_order_by().reset_limit().reset_offset();
 
-        let counted = match self.count_up_to {
-            Some(most) => Some(count(db, &select, seq, most).await?),
-            None => None,
-        };
-        let total = counted.map(|counted| counted.rows);
         let skipped = match cursor {
             None => self.page.saturating_sub(1).saturating_mul(size),
             Some(_) => 0,
         };
         let older = cursor.is_none_or(|cursor| cursor.older);
-        let mut page = select.order_by(seq, if older { Order::Desc } else { Order::Asc });
+        let mut page = select.clone().order_by(seq, if older { Order::Desc } else { Order::Asc });
         page = match cursor {
             Some(cursor) if older => page.filter(seq.lt(cursor.seq)),
             Some(cursor) => page.filter(seq.gt(cursor.seq)),
@@ -164,6 +159,15 @@ impl PageRequest {
         if !older {
             rows.reverse();
         }
+        let counted = match self.count_up_to {
+            // The last page, or the only one: it has told.
+            Some(most) if cursor.is_none() && !beyond && (skipped == 0 || !rows.is_empty()) => {
+                Some(Counted::of(skipped.saturating_add(rows.len() as u64), most))
+            }
+            Some(most) => Some(count(db, &select, seq, most).await?),
+            None => None,
+        };
+        let total = counted.map(|counted| counted.rows);
         let (has_next, has_previous) = match cursor {
             None => (beyond, self.page > 1),
             Some(_) if older => (beyond, true),
@@ -227,6 +231,13 @@ struct Counted {
     capped: bool,
 }
 
+impl Counted {
+    /// Of so many rows, or at least so many that there are more than `most`.
+    fn of(rows: u64, most: u64) -> Self {
+        Self { rows: rows.min(most), capped: rows > most }
+    }
+}
+
 /// Counts the rows, up to `most`.
 async fn count<E: EntityTrait, C: ConnectionTrait>(
     db: &C,
@@ -247,8 +258,7 @@ async fn count<E: EntityTrait, C: ConnectionTrait>(
     let row = db.query_one(&count).await.map_err(|error| query_error(&error))?;
     let total: i64 =
         row.map_or(Ok(0), |row| row.try_get("", "total")).map_err(|error| query_error(&error))?;
-    let total = u64::try_from(total).unwrap_or(0);
-    Ok(Counted { rows: total.min(most), capped: total > most })
+    Ok(Counted::of(u64::try_from(total).unwrap_or(0), most))
 }
 
 /// Some rows of an answer.

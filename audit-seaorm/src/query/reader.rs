@@ -77,10 +77,8 @@ impl LogReader {
         page: &PageRequest,
     ) -> Result<Page<Model>, Error> {
         let filter = filter.on_if_unsaid(db);
-        let places = match filter.period()? {
-            (start, Some(end)) => bounds_of(db, start, end).await.map_err(|error| query_error(&error))?,
-            _ => None,
-        };
+        let (start, end) = filter.period()?;
+        let places = bounds_of(db, start, end).await.map_err(|error| query_error(&error))?;
         let select = match places {
             Some(places) => self.find(filter.condition_between(places)?),
             None => self.logs(&filter)?,

@@ -57,6 +57,27 @@ db_test!(q1_an_old_period_is_found_without_reading_the_whole_log, on(postgres), 
     open.rollback().await.unwrap();
 });
 
+// The database took the last day for a few entries, because their times and ids say the same twice, and sorted all of them.
+db_test!(q1_a_page_of_the_last_day_reads_no_more_than_it_shows_and_counts, on(postgres), async |t| {
+    fill(t, 60_000).await;
+    Rollups::new().run_once(&t.db).await.unwrap();
+    let txn = t.db.begin().await.unwrap();
+    let page =
+        LogReader::new().page(&txn, &LogFilter::new().last_days(1), &PageRequest::new()).await.unwrap();
+    assert_eq!((page.rows.len(), page.pagination.total_count_capped), (50, true));
+    let sql = "SELECT pg_stat_get_xact_tuples_fetched('audit_log'::regclass) \
+               + pg_stat_get_xact_tuples_returned('audit_log_pkey'::regclass) AS read";
+    let read: i64 = txn
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await
+        .unwrap()
+        .unwrap()
+        .try_get("", "read")
+        .unwrap();
+    assert!((500..700).contains(&read), "{read}");
+    txn.rollback().await.unwrap();
+});
+
 // To start other processes took three quarters of the time of a tenant's statistics.
 db_test!(q3_statistics_are_read_by_one_process, on(postgres), async |t| {
     fill(t, 1_000).await;
