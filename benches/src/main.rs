@@ -1,6 +1,6 @@
 //! Measures what auditing costs, and prints it as the tables of `docs/BENCHMARKS.md`. Run it by `scripts/bench`.
 //!
-//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `reads`, `questions`, `history`, `detection`, and `sqlite`, `postgres`, `mysql`; where none of
+//! Arguments choose what is measured: `diff`, `hooks`, `connection`, `floor`, `reads`, `questions`, `history`, `detection`, and `sqlite`, `postgres`, `mysql`; where none of
 //! a sort is named, all are, but for `questions`, which makes millions of entries. `--rounds N`; `--entries N` for `questions`.
 
 mod concurrent;
@@ -8,6 +8,7 @@ mod connection;
 mod detection;
 mod diff;
 mod entity;
+mod floor;
 mod history;
 mod hooks;
 mod measure;
@@ -37,7 +38,7 @@ async fn main() {
         let named = |name: &&str| wanted.iter().any(|argument| argument == name);
         !among.iter().any(named) || named(&name)
     };
-    let subjects = ["diff", "hooks", "connection", "reads", "questions", "history", "detection"];
+    let subjects = ["diff", "hooks", "connection", "floor", "reads", "questions", "history", "detection"];
     let backends = BACKENDS.map(name_of);
     if chosen("diff", &subjects) {
         diff::run();
@@ -52,6 +53,9 @@ async fn main() {
         }
         if chosen("connection", &subjects) {
             tokio::spawn(connection::run(backend, rounds)).await.expect("the measurement");
+        }
+        if chosen("floor", &subjects) {
+            tokio::spawn(floor::run(backend, rounds)).await.expect("the measurement");
         }
         if chosen("reads", &subjects) {
             tokio::spawn(reads::run(backend, rounds)).await.expect("the measurement");

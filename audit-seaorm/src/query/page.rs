@@ -3,8 +3,8 @@
 use audit_core::Error;
 use sea_orm::sea_query::{Expr, Func, Order, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, ModelTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, ModelTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Select, Value,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -250,8 +250,11 @@ async fn count<E: EntityTrait, C: ConnectionTrait>(
     rows.clear_selects().column(seq.as_column_ref());
     // One more than that tells whether there are more. Beyond what databases can count to there is no limit.
     if let Some(limit) = most.checked_add(1).filter(|limit| i64::try_from(*limit).is_ok()) {
-        // In the order of the page: else a database may look for some of them where there are none.
-        rows.order_by(seq.as_column_ref(), Order::Desc).limit(limit);
+        rows.limit(limit);
+        // In the order of the page: else PostgreSQL may look for some of them where there are none. Others would sort.
+        if db.get_database_backend() == DbBackend::Postgres {
+            rows.order_by(seq.as_column_ref(), Order::Desc);
+        }
     }
     let count: SelectStatement =
         Query::select().expr_as(Func::count(Expr::val(1)), "total").from_subquery(rows, "found").take();
