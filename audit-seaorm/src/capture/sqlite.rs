@@ -87,6 +87,7 @@ impl Engine {
         let labels = tables.iter().map(|table| table.references.len()).max().unwrap_or(0);
         columns.extend((0..labels).map(|at| format!(", lo{at}, ln{at}")));
         let mut hasher = DefaultHasher::new();
+        ARMING.hash(&mut hasher);
         for table in &tables {
             table.triggers.hash(&mut hasher);
         }
@@ -408,16 +409,20 @@ async fn recurses(db: &DatabaseTransaction) -> Result<bool, DbErr> {
     row.map_or(Ok(false), |row| row.try_get_by_index::<i64>(0).map(|on| on != 0))
 }
 
-/// What `arm_or_fail` writes to.
+/// What `arm_or_fail` writes to, and `CLEAR` deletes from: the driver tells the result of each statement apart, and is waited for each time.
 const ARMING: &str = "\
     CREATE TEMP VIEW audit_capture_arm AS SELECT fingerprint FROM audit_capture_state; \
     CREATE TEMP TRIGGER audit_capture_arming INSTEAD OF INSERT ON audit_capture_arm BEGIN \
       SELECT RAISE(ABORT, 'audit_capture is for another schema') FROM audit_capture_state \
         WHERE fingerprint <> NEW.fingerprint OR version <> (SELECT schema_version FROM pragma_schema_version); \
       UPDATE audit_capture_state SET armed = 1; \
+    END; \
+    CREATE TEMP TRIGGER audit_capture_clearing INSTEAD OF DELETE ON audit_capture_arm BEGIN \
+      DELETE FROM audit_capture_image; \
+      UPDATE audit_capture_state SET armed = 0; \
     END";
 const DISARM: &str = "UPDATE temp.audit_capture_state SET armed = 0";
-const CLEAR: &str = "DELETE FROM temp.audit_capture_image; UPDATE temp.audit_capture_state SET armed = 0";
+const CLEAR: &str = "DELETE FROM temp.audit_capture_arm";
 
 impl Table {
     fn new(index: usize, audited: &Arc<Audited>, references: References) -> Self {
