@@ -3,8 +3,7 @@
 //!
 //! The least says what has changed and nothing else: not who, where or for what; it has no hash, and no secret is looked for.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext};
 use audit_tests::{DbBackend, TestDb, name_of};
@@ -20,8 +19,7 @@ use crate::measure::Pairs;
 /// Writes of one round.
 const COUNT: i64 = 100;
 
-const WORKS: [(&str, Work); 3] =
-    [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
+const WORKS: [Work; 3] = [Work::Create, Work::Update, Work::Delete];
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,12 +59,12 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     let mut pairs: Vec<[Pairs; 3]> = ways.iter().map(|_| Default::default()).collect();
     for round in 0..=rounds {
         let mut ids: Vec<Vec<i64>> = vec![Vec::new(); ways.len()];
-        for (at, (_, work)) in WORKS.iter().enumerate() {
+        for (at, work) in WORKS.into_iter().enumerate() {
             let mut times = vec![Duration::ZERO; ways.len()];
             for turn in 0..ways.len() {
                 let way = (round + turn) % ways.len();
                 let start = Instant::now();
-                logs[way].work(*work, &mut ids[way]).await.expect("the work");
+                logs[way].work(work, &mut ids[way]).await.expect("the work");
                 times[way] = start.elapsed();
             }
             // The first round is for the plans and the caches.
