@@ -65,7 +65,8 @@
 //!
 //! # Features
 //!
-//! `sqlite`, `postgres` and `mysql` forward to SeaORM's drivers, `cli` builds the binary. None is on by default.
+//! `sqlite`, `postgres` and `mysql` forward to SeaORM's drivers, `cli` builds the binary, `suspended` brings the function of that name,
+//! for migrations of your own that write rows of audited entities. None is on by default.
 
 // Libraries print nothing and don't panic; tests may.
 #![cfg_attr(
@@ -88,10 +89,14 @@ mod m20260101_000003_audit_records;
 mod m20260101_000004_audit_rollup;
 mod m20260101_000005_audit_alert;
 mod m20260101_000006_audit_detector;
+#[cfg(feature = "suspended")]
+mod suspended;
 mod types;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
+#[cfg(feature = "suspended")]
+pub use suspended::suspended;
 
 /// The migrations of the audit tables in their order, for a migrator of your own.
 ///

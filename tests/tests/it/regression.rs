@@ -311,6 +311,15 @@ mod graph_in_a_migration {
         }
     }
 
+    /// The same, with the audit at rest.
+    pub(super) struct Suspended;
+
+    impl MigratorTrait for Suspended {
+        fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+            audit_migration::suspended(vec![Box::new(Seed)])
+        }
+    }
+
     struct Seed;
 
     impl MigrationName for Seed {
@@ -334,6 +343,13 @@ mod graph_in_a_migration {
             author.save(manager.get_connection()).await?;
             Ok(())
         }
+
+        async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+            for table in ["post", "author"] {
+                manager.drop_table(Table::drop().table(table).to_owned()).await?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -341,6 +357,18 @@ db_test!(c13_a_migration_that_saves_a_graph_rests_when_suspended, async |t| {
     use sea_orm_migration::MigratorTrait;
     suspended(graph_in_a_migration::Migrator::up(&t.db, None)).await.unwrap();
     assert_eq!(entries(t).await, []);
+});
+
+db_test!(c13_suspended_migrations_are_not_logged_over_their_own_transactions_either, async |t| {
+    use sea_orm_migration::MigratorTrait;
+    graph_in_a_migration::Suspended::up(&t.db, None).await.unwrap();
+    assert_eq!(entries(t).await, []);
+    graph_in_a_migration::Suspended::down(&t.db, None).await.unwrap();
+    let mut config = Config::default();
+    config.log_migrations = true;
+    let audit = Audit::builder().config(config).build().unwrap();
+    audit.within(graph_in_a_migration::Suspended::up(&t.db, None)).await.unwrap();
+    assert_eq!(entries(t).await.len(), 2, "unless one wants them to be");
 });
 
 /// A connection that looked at the schema while a table was dropped forgot its triggers, and could neither drop them nor make them
