@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use uuid::{ContextV7, NoContext, Timestamp, Uuid};
 
 use crate::family::{Export, Family, LoginAttempt, Query, Recorded, SystemEvent, Transition, Violation};
-use crate::{Entry, Sanitizer, Value};
+use crate::value::write_text;
+use crate::{Entry, Sanitizer};
 
 macro_rules! records {
     ($($(#[$doc:meta])* $variant:ident($family:ty), $is:ident),+ $(,)?) => {
@@ -258,8 +259,13 @@ pub fn list_json(names: &[String]) -> Option<String> {
     if names.is_empty() {
         return None;
     }
-    let list = Value::List(names.iter().map(|name| Value::Text(name.clone())).collect());
-    Some(list.to_json())
+    let mut json = String::with_capacity(names.iter().map(|name| name.len() + 3).sum::<usize>() + 1);
+    for name in names {
+        json.push(if json.is_empty() { '[' } else { ',' });
+        write_text(&mut json, name);
+    }
+    json.push(']');
+    Some(json)
 }
 
 /// A UUID v7 of this millisecond, greater than every other that this process made for it before, as long as time goes on.

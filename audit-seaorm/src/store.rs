@@ -1,12 +1,15 @@
 //! Writing entries to the table.
 
+mod insert;
+
 use audit_core::{Entry, Error, FailurePolicy};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, Iterable, QueryTrait, RuntimeErr,
+    Iterable, RuntimeErr,
 };
 
+pub(crate) use self::insert::insert;
 use crate::Audit;
 use crate::capture::AuditTransaction;
 use crate::db_error::{aborts_transaction, describe, is_retryable};
@@ -155,12 +158,12 @@ impl Audit {
         }
         let mut written = 0;
         if policy == FailurePolicy::Block {
-            return insert(db, &entries, with, &mut written).await.map_err(|error| failed(&error));
+            return write_all(db, &entries, with, &mut written).await.map_err(|error| failed(&error));
         }
         // A failed statement would poison PostgreSQL's transaction, and the business write with it. Elsewhere it may have
         // ended the whole transaction: whether it is still there, its savepoint tells.
         let savepoint = set_savepoint(db).await.map_err(|error| failed(&error))?;
-        let error = match insert(db, &entries, with, &mut written).await {
+        let error = match write_all(db, &entries, with, &mut written).await {
             Ok(answer) => {
                 if savepoint {
                     db.execute_unprepared(RELEASE).await.map_err(|error| failed(&error))?;
@@ -244,7 +247,7 @@ enum With {
 }
 
 /// Writes entries, and counts those that were written before a failure. Tells whether a condition stood against it.
-async fn insert<C: ConnectionTrait>(
+async fn write_all<C: ConnectionTrait>(
     db: &C,
     entries: &[Entry],
     with: With,
@@ -261,16 +264,12 @@ async fn insert<C: ConnectionTrait>(
             }
             continue;
         }
-        let insert = audit_log::Entity::insert_many(batch.iter().map(audit_log::ActiveModel::from));
-        match &with {
-            With::Statements(statements) if last => {
-                let mut insert = db.get_database_backend().build(&QueryTrait::into_query(insert));
-                insert.sql.push_str("; ");
-                insert.sql.push_str(statements);
-                db.execute_raw(insert).await?;
-            }
-            _ => _ = insert.exec_without_returning(db).await?,
+        let mut insert = insert(db.get_database_backend(), batch);
+        if let (With::Statements(statements), true) = (&with, last) {
+            insert.sql.push_str("; ");
+            insert.sql.push_str(statements);
         }
+        db.execute_raw(insert).await?;
         *written += batch.len();
     }
     Ok(false)

@@ -40,7 +40,7 @@ const CREATE: i32 = 0;
 const UPDATE: i32 = 1;
 const DELETE: i32 = 2;
 
-/// Images of one table in their order, and whether there are images of others.
+/// Images of one table, each with its place among all, and whether there are images of others.
 type Images = (Vec<(i64, Image)>, bool);
 
 /// What capture on SQLite knows of the audited tables.
@@ -409,20 +409,21 @@ async fn recurses(db: &DatabaseTransaction) -> Result<bool, DbErr> {
     row.map_or(Ok(false), |row| row.try_get_by_index::<i64>(0).map(|on| on != 0))
 }
 
-/// What `arm_or_fail` writes to, and `CLEAR` deletes from: the driver tells the result of each statement apart, and is waited for each time.
+/// What `arm_or_fail` and `CLEAR` write to: the driver tells the result of each statement apart, and is waited for each time. (To delete
+/// from a view, SQLite would first copy it into a table of its own.)
 const ARMING: &str = "\
     CREATE TEMP VIEW audit_capture_arm AS SELECT fingerprint FROM audit_capture_state; \
-    CREATE TEMP TRIGGER audit_capture_arming INSTEAD OF INSERT ON audit_capture_arm BEGIN \
+    CREATE TEMP TRIGGER audit_capture_arming INSTEAD OF INSERT ON audit_capture_arm WHEN NEW.fingerprint IS NOT NULL BEGIN \
       SELECT RAISE(ABORT, 'audit_capture is for another schema') FROM audit_capture_state \
         WHERE fingerprint <> NEW.fingerprint OR version <> (SELECT schema_version FROM pragma_schema_version); \
       UPDATE audit_capture_state SET armed = 1; \
     END; \
-    CREATE TEMP TRIGGER audit_capture_clearing INSTEAD OF DELETE ON audit_capture_arm BEGIN \
+    CREATE TEMP TRIGGER audit_capture_clearing INSTEAD OF INSERT ON audit_capture_arm WHEN NEW.fingerprint IS NULL BEGIN \
       DELETE FROM audit_capture_image; \
       UPDATE audit_capture_state SET armed = 0; \
     END";
 const DISARM: &str = "UPDATE temp.audit_capture_state SET armed = 0";
-const CLEAR: &str = "DELETE FROM temp.audit_capture_arm";
+const CLEAR: &str = "INSERT INTO temp.audit_capture_arm VALUES (NULL)";
 
 impl Table {
     fn new(index: usize, audited: &Arc<Audited>, references: References) -> Self {
@@ -504,8 +505,9 @@ fn read_images(index: usize, audited: &Audited, references: &References) -> Stri
         Alias::new("audit_others"),
     );
     let (columns, labels) = (query.to_string(SqliteQueryBuilder), references.columns());
+    // With a `+` before the column SQLite makes no index, which would be a copy of all images, for this one question.
     format!(
-        "{columns}{labels} FROM temp.audit_capture_state s LEFT JOIN temp.audit_capture_image i ON i.t = {index} ORDER BY i.n"
+        "{columns}{labels} FROM temp.audit_capture_state s LEFT JOIN temp.audit_capture_image i ON +i.t = {index}"
     )
 }
 

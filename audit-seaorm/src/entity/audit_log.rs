@@ -2,6 +2,7 @@
 
 use audit_core::{Actor, Classification, Entry, Error, Resource, list_json};
 use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::Value;
 use sea_orm::entity::prelude::*;
 
 use super::{parse_digest, parse_list};
@@ -136,6 +137,80 @@ impl From<&Entry> for ActiveModel {
     }
 }
 
+/// The columns that an entry fills, in the order of their [`values`]: all but that which the database fills.
+pub(crate) const FILLED: [Column; 31] = [
+    Column::Id,
+    Column::Timestamp,
+    Column::Tenant,
+    Column::ActorId,
+    Column::ActorType,
+    Column::ActorName,
+    Column::ActorEmail,
+    Column::Action,
+    Column::Module,
+    Column::ResourceType,
+    Column::ResourceId,
+    Column::ResourceName,
+    Column::Status,
+    Column::Severity,
+    Column::Changes,
+    Column::ChangedFields,
+    Column::OldData,
+    Column::NewData,
+    Column::Frameworks,
+    Column::Classification,
+    Column::IsSensitive,
+    Column::IntegrityHash,
+    Column::IpAddress,
+    Column::UserAgent,
+    Column::SessionId,
+    Column::RequestId,
+    Column::RequestData,
+    Column::Details,
+    Column::Reason,
+    Column::Metadata,
+    Column::TransactionId,
+];
+
+/// The values of the columns that an entry fills: what the active model has, without the way through it.
+pub(crate) fn values(entry: &Entry) -> [Value; 31] {
+    let text = |text: &str| Value::String(Some(text.to_owned()));
+    let perhaps = |text: &Option<String>| Value::String(text.clone());
+    [
+        entry.id.into(),
+        entry.timestamp.into(),
+        perhaps(&entry.tenant),
+        perhaps(&entry.actor.id),
+        text(&entry.actor.kind),
+        perhaps(&entry.actor.name),
+        perhaps(&entry.actor.email),
+        text(&entry.action),
+        perhaps(&entry.module),
+        text(&entry.resource.kind),
+        perhaps(&entry.resource.id),
+        perhaps(&entry.resource.name),
+        text(entry.status.as_str()),
+        text(entry.severity.as_str()),
+        perhaps(&entry.changes),
+        Value::String(list_json(&entry.changed_fields)),
+        perhaps(&entry.old_data),
+        perhaps(&entry.new_data),
+        Value::String(list_json(&entry.frameworks)),
+        text(entry.classification.as_str()),
+        entry.is_sensitive.into(),
+        Value::Bytes(entry.integrity_hash.map(|hash| hash.to_vec())),
+        perhaps(&entry.ip_address),
+        perhaps(&entry.user_agent),
+        perhaps(&entry.session_id),
+        perhaps(&entry.request_id),
+        perhaps(&entry.request_data),
+        perhaps(&entry.details),
+        perhaps(&entry.reason),
+        perhaps(&entry.metadata),
+        perhaps(&entry.transaction_id),
+    ]
+}
+
 impl TryFrom<Model> for Entry {
     type Error = Error;
 
@@ -210,5 +285,46 @@ impl Model {
     pub fn hash_matches(&self) -> Option<bool> {
         let stored = self.integrity_hash.clone()?;
         Some(Entry::try_from(self.clone()).is_ok_and(|entry| entry.digest().as_slice() == stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use audit_core::{Clock as _, SystemClock};
+    use sea_orm::{IdenStatic as _, Iterable as _};
+
+    use super::*;
+
+    #[test]
+    fn the_values_of_an_entry_are_those_of_its_active_model() {
+        let mut entry = Entry::new(SystemClock.now(), "update", Resource::new("account").id(7));
+        for full in [false, true] {
+            if full {
+                let some = |text: &str| Some(text.to_owned());
+                entry.tenant = some("acme");
+                entry.actor =
+                    Actor { kind: "user".into(), id: some("1"), name: some("Ann"), email: some("a@x.org") };
+                entry.module = some("bank");
+                entry.resource.name = some("Ada");
+                (entry.changes, entry.old_data, entry.new_data) = (some("{}"), some("{1}"), some("{2}"));
+                entry.changed_fields = vec!["owner".to_owned(), "balance".to_owned()];
+                entry.frameworks = vec!["gdpr".to_owned()];
+                entry.is_sensitive = true;
+                (entry.ip_address, entry.user_agent) = (some("::1"), some("curl"));
+                (entry.session_id, entry.request_id) = (some("s"), some("r"));
+                (entry.request_data, entry.details) = (some("{3}"), some("details"));
+                (entry.reason, entry.metadata) = (some("reason"), some("{4}"));
+                entry.transaction_id = some("t");
+                entry.finish();
+            }
+            let model = ActiveModel::from(&entry);
+            for (column, value) in FILLED.into_iter().zip(values(&entry)) {
+                assert_eq!(model.get(column).into_value(), Some(value), "{column:?}");
+            }
+        }
+        let filled = FILLED.map(|column| column.as_str());
+        let others: Vec<_> =
+            Column::iter().map(|column| column.as_str()).filter(|name| !filled.contains(name)).collect();
+        assert_eq!(others, ["seq"]);
     }
 }

@@ -6,13 +6,13 @@ use audit_core::{
     Entry, Error, Export, LoginAttempt, Query, Record, Recorded, Sink, SystemEvent, Transition, Violation,
 };
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QuerySelect, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use uuid::Uuid;
 
 use crate::entity::{StoredFamily, audit_log, audit_violation};
-use crate::store::batches;
+use crate::store::{batches, insert};
 
 /// Ids in one question.
 const ASKED: usize = 500;
@@ -54,8 +54,7 @@ pub(super) async fn write(
         entries.retain(|entry| !known.contains(&entry.id));
     }
     for batch in batches(&entries) {
-        let models = batch.iter().map(|entry| audit_log::ActiveModel::from(*entry));
-        audit_log::Entity::insert_many(models).exec_without_returning(transaction).await?;
+        transaction.execute_raw(insert(transaction.get_database_backend(), batch)).await?;
     }
     Ok(entries.len()
         + write_family::<Query>(transaction, records, again).await?
