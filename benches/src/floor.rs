@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use audit_seaorm::{Audit, AuditConnection, AuditContext};
+use audit_seaorm::{Audit, AuditConnection, AuditContext, Entry, Resource};
 use audit_tests::{DbBackend, TestDb, name_of};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QuerySelect, QueryTrait, Schema,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ActiveModelTrait, ConnectionTrait, Database, DbErr, EntityTrait, FromQueryResult, QuerySelect,
+    QueryTrait, Schema, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 
 use crate::connection::Work;
@@ -28,6 +28,8 @@ enum Way {
     /// By a trigger, on SQLite: nothing but the statement is sent.
     Trigger,
     Least,
+    /// The least, but for the row: it is one of `audit_log`, with all its indexes. Nothing of it is computed.
+    Row,
     /// The connection, but `audit_log` has the index of its key and that of its ids alone.
     Unindexed,
     Connection,
@@ -38,7 +40,7 @@ const IN_ONE: [&str; 2] = [
     "UPDATE plain_account AS n SET owner = $1, balance = $2, rating = $3 FROM plain_account AS o \
      WHERE o.id = n.id AND n.id = $4 RETURNING n.*, concat('{\"owner\":{\"old\":', to_json(o.owner), ',\"new\":', to_json(n.owner), \
      '},\"balance\":{\"old\":', o.balance, ',\"new\":', n.balance, '},\"rating\":{\"old\":', o.rating, ',\"new\":', n.rating, '}}') AS changes",
-    "DELETE FROM plain_account AS n WHERE id = $1 RETURNING row_to_json(n)::text AS changes",
+    "DELETE FROM plain_account AS n WHERE id = $1 RETURNING n.id, row_to_json(n)::text AS changes",
 ];
 
 /// What a trigger of SQLite says of a row.
@@ -46,15 +48,26 @@ const ROW: &str = "json_object('owner', $.owner, 'email', $.email, 'city', $.cit
                    'active', $.active, 'rating', $.rating, 'opened', $.opened, 'reference', hex($.reference))";
 
 pub(crate) async fn run(backend: DbBackend, rounds: usize) {
+    if backend == DbBackend::Sqlite {
+        compare(backend, Some(1), rounds).await;
+    }
+    compare(backend, None, rounds).await;
+}
+
+/// With a pool of so many connections; of ten, if nothing is said.
+async fn compare(backend: DbBackend, pool: Option<u32>, rounds: usize) {
     let ways = match backend {
-        DbBackend::Sqlite => vec![Way::Plain, Way::Trigger, Way::Least, Way::Unindexed, Way::Connection],
-        _ => vec![Way::Plain, Way::Least, Way::Unindexed, Way::Connection],
+        DbBackend::Sqlite => {
+            vec![Way::Plain, Way::Trigger, Way::Least, Way::Row, Way::Unindexed, Way::Connection]
+        }
+        _ => vec![Way::Plain, Way::Least, Way::Row, Way::Unindexed, Way::Connection],
     };
     let mut logs = Vec::with_capacity(ways.len());
     for way in &ways {
-        logs.push(Log::new(backend, *way).await);
+        logs.push(Log::new(backend, *way, pool).await);
     }
-    println!("| {}: what is written beside the row | create | update | delete |", name_of(backend));
+    let over = pool.map_or_else(String::new, |_| " over a pool of one connection".to_owned());
+    println!("| {}{over}: what is written beside the row | create | update | delete |", name_of(backend));
     println!("|---|---|---|---|");
     let mut pairs: Vec<[Pairs; 3]> = ways.iter().map(|_| Default::default()).collect();
     for round in 0..=rounds {
@@ -80,6 +93,7 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
             Way::Plain => "nothing",
             Way::Trigger => "what changed, by a trigger",
             Way::Least => "what changed",
+            Way::Row => "an entry's row, of which nothing is computed",
             Way::Unindexed => "an entry, without the indexes of resource, actor and tenant",
             Way::Connection => "an entry",
         };
@@ -103,8 +117,13 @@ struct Log {
 }
 
 impl Log {
-    async fn new(backend: DbBackend, way: Way) -> Self {
-        let t = TestDb::new(backend).await;
+    async fn new(backend: DbBackend, way: Way, pool: Option<u32>) -> Self {
+        let mut t = TestDb::new(backend).await;
+        if let Some(most) = pool {
+            let mut options = t.options();
+            options.max_connections(most);
+            t.db = Database::connect(options).await.expect("the pool");
+        }
         let schema = Schema::new(backend);
         t.db.execute(&schema.create_table_from_entity(plain::Entity)).await.expect("the table");
         t.db.execute(&schema.create_table_from_entity(hooked::Entity)).await.expect("the table");
@@ -133,7 +152,7 @@ impl Log {
                     t.execute(&format!("DROP INDEX idx_audit_log_{name}{on}")).await.expect("no index");
                 }
             }
-            Way::Plain | Way::Least | Way::Connection => {}
+            Way::Plain | Way::Least | Way::Row | Way::Connection => {}
         }
         let audit = Audit::builder().build().expect("an audit");
         let audited =
@@ -145,7 +164,7 @@ impl Log {
         match self.way {
             Way::Plain | Way::Trigger => plain::run(&self.t.db, work, COUNT, ids).await,
             Way::Unindexed | Way::Connection => hooked::run(&self.audited, work, COUNT, ids).await,
-            Way::Least => {
+            Way::Least | Way::Row => {
                 let rows: Vec<(i64, i64)> = match work {
                     Work::Create => (0..COUNT).map(|n| (n, 0)).collect(),
                     _ => (0..).zip(std::mem::take(ids)).collect(),
@@ -184,9 +203,24 @@ impl Log {
             }
             _ => (IN_ONE[1].to_owned(), vec![Value::from(id)], "changes"),
         };
-        let sql = format!(
-            "WITH n AS ({changed}), l AS (INSERT INTO least_log (changes) SELECT {changes} FROM n) SELECT * FROM n"
-        );
+        let mut values: Vec<Value> = values;
+        let insert = if self.way == Way::Row {
+            let entry = entry(work, id, String::new());
+            // What the row is and what it changed, the database has.
+            let expressions = COLUMNS.iter().zip(entry).map(|(column, value)| match *column {
+                "resource_id" => "n.id::text".to_owned(),
+                "changes" => changes.to_owned(),
+                _ => {
+                    values.push(value);
+                    format!("${}", values.len())
+                }
+            });
+            let expressions = expressions.collect::<Vec<_>>().join(", ");
+            format!("INSERT INTO audit_log ({}) SELECT {expressions} FROM n", COLUMNS.join(", "))
+        } else {
+            format!("INSERT INTO least_log (changes) SELECT {changes} FROM n")
+        };
+        let sql = format!("WITH n AS ({changed}), l AS ({insert}) SELECT * FROM n");
         let row = self.t.db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
         Ok(match (work, row) {
             (Work::Create | Work::Update, Some(row)) => Some(plain::Model::from_query_result(&row, "")?.id),
@@ -216,9 +250,69 @@ impl Log {
             }
         };
         let changes = serde_json::json!({ "old": old, "new": new }).to_string();
-        let insert = "INSERT INTO least_log (changes) VALUES (?)";
-        txn.execute_raw(Statement::from_sql_and_values(backend, insert, [changes.into()])).await?;
+        let (insert, values) = if self.way == Way::Row {
+            let id = new.as_ref().map_or(id, |row| row.id);
+            let marks = ["?"; COLUMNS.len()].join(", ");
+            (
+                format!("INSERT INTO audit_log ({}) VALUES ({marks})", COLUMNS.join(", ")),
+                entry(work, id, changes),
+            )
+        } else {
+            ("INSERT INTO least_log (changes) VALUES (?)".to_owned(), vec![changes.into()])
+        };
+        txn.execute_raw(Statement::from_sql_and_values(backend, insert, values)).await?;
         txn.commit().await?;
         Ok(new.map(|row| row.id))
     }
+}
+
+/// The columns of an entry that have values.
+const COLUMNS: [&str; 17] = [
+    "id",
+    "timestamp",
+    "tenant",
+    "actor_type",
+    "actor_id",
+    "actor_name",
+    "action",
+    "resource_type",
+    "resource_id",
+    "status",
+    "severity",
+    "changes",
+    "changed_fields",
+    "classification",
+    "is_sensitive",
+    "integrity_hash",
+    "transaction_id",
+];
+
+/// The values of [`COLUMNS`].
+fn entry(work: Work, id: i64, changes: String) -> Vec<Value> {
+    let (action, severity) = match work {
+        Work::Create => ("create", "low"),
+        Work::Update => ("update", "low"),
+        _ => ("delete", "medium"),
+    };
+    let entry = Entry::new(chrono::Utc::now(), action, Resource::new("hooked_account"));
+    let text = |text: &str| Value::from(text);
+    vec![
+        entry.id.into(),
+        entry.timestamp.into(),
+        text("acme"),
+        text("user"),
+        text("1"),
+        text("Ann"),
+        text(action),
+        text("hooked_account"),
+        id.to_string().into(),
+        text("success"),
+        text(severity),
+        changes.into(),
+        text(r#"["owner","balance","rating"]"#),
+        text("internal"),
+        false.into(),
+        vec![7_u8; 32].into(),
+        entry.id.to_string().into(),
+    ]
 }
