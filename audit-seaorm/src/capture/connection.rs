@@ -10,11 +10,13 @@ use sea_orm::{
     TransactionOptions,
 };
 
+use super::begin;
 use super::bound::Bound;
+use super::request::{Answer, Ask, Request};
 use super::stream::AuditStream;
 use super::traits::{begins, sends};
 use super::transaction::AuditTransaction;
-use super::work::{self, Answer, Ask, Capture, Over, Request};
+use super::work::{Capture, Over};
 use crate::Audit;
 use crate::store::to_db_err;
 
@@ -121,7 +123,7 @@ impl AuditConnection {
 
     async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {
         let isolation = options.isolation_level;
-        let inner = work::begin(&self.inner, Vec::new(), options).await?;
+        let inner = begin::begin(&self.inner, Vec::new(), options).await?;
         Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone(), isolation))
     }
 

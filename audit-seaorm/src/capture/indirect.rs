@@ -9,9 +9,11 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::{Catalogue, TableFacts};
 use super::images::entries;
 use super::plan::Step;
+use super::refusal::refused;
+use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, What};
 use super::text::{Text, alias, table};
-use super::work::{Answer, Ask, Request, Work, refused, send};
+use super::work::Work;
 use crate::registry::Audited;
 
 /// What is audited in the table that a statement names, and what the catalogue says of it. `None` if it is another one:

@@ -1,5 +1,6 @@
 //! How changes are seen: by [`hooks`] on any connection, or by an [`AuditConnection`], which sees every statement.
 
+mod begin;
 pub(crate) mod bound;
 mod cascades;
 mod catalogue;
@@ -14,7 +15,9 @@ pub(crate) mod pending;
 mod plan;
 mod postgres;
 mod reads;
+mod refusal;
 pub mod render;
+mod request;
 #[cfg(feature = "rbac")]
 mod restricted;
 #[allow(dead_code, reason = "it tells more than is asked of it yet")]

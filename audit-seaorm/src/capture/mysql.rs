@@ -6,20 +6,25 @@
 //! the number of affected rows tells. What a sub-select reads is locked under SERIALIZABLE only, which a statement that
 //! stands alone is given.
 
+mod inserted;
+mod rekeyed;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, MysqlQueryBuilder, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, Statement, Value};
 
+use self::inserted::Sought;
 use super::cascades::{self, Change, Reached};
-use super::catalogue::{TableFacts, quoted};
+use super::catalogue::TableFacts;
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
+use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, Delete, Insert, Source, Update, What};
 use super::text::{Text, alias, quote, table};
-use super::work::{Answer, Ask, Request, Work, send};
+use super::work::Work;
 use crate::registry::{Audited, Row};
 
 const BACKEND: DbBackend = DbBackend::MySql;
@@ -104,7 +109,7 @@ impl Look<'_> {
         let mut text = self.select(&alias, update.join.is_some());
         for (at, (_, value)) in rekeyed.iter().enumerate() {
             let Some(value) = value else { return Err(self.refused("it sets its key to a row of values")) };
-            if update.assigned.len() > 1 && self.plain(value) == Plain::Computed {
+            if update.assigned.len() > 1 && self.is_computed(value) {
                 // Assignments are made from left to right, and each sees those before it.
                 return Err(self.refused("it computes its key along with other columns; pass the new key"));
             }
@@ -346,220 +351,6 @@ impl Look<'_> {
         })
     }
 
-    /// How the rows of an INSERT will be found.
-    fn sought(&self, insert: &Insert) -> Result<Sought, DbErr> {
-        let all: Vec<String> = self.facts.columns.iter().map(|column| column.name.clone()).collect();
-        let names = insert.columns.as_ref().unwrap_or(&all);
-        let position = |column: &String| names.iter().position(|name| name.eq_ignore_ascii_case(column));
-        let numbered = self.facts.columns.iter().find(|column| column.auto_increment);
-        let alias = quote(BACKEND, &self.facts.id.1);
-        let rows = match &insert.source {
-            Source::Values(rows) => rows,
-            Source::Default => {
-                return if numbered.is_some() { Ok(Sought::Numbered) } else { Err(self.unknown_key()) };
-            }
-            Source::Query(_) => {
-                let given = self.keys().any(|column| position(&column).is_some());
-                if given || numbered.is_none() || !matches!(insert.conflict, Conflict::None) {
-                    return Err(
-                        self.refused("it inserts what a query yields under keys that only the query knows")
-                    );
-                }
-                return Ok(Sought::Numbered);
-            }
-        };
-        let mut text = self.select(&alias, false);
-        text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
-        let mut any = false;
-        let mut keyed = 0;
-        for row in rows {
-            let mut found = false;
-            for unique in &self.facts.unique {
-                let is_key = self.keys().all(|column| unique.contains(&column));
-                if matches!(insert.conflict, Conflict::None) && !is_key {
-                    continue;
-                }
-                let mut parts = Vec::with_capacity(unique.len());
-                for column in unique {
-                    let value = position(column).map(|at| row.get(at));
-                    match value {
-                        Some(Some(value)) => match self.plain(value) {
-                            Plain::Value => parts.push((column, Some(value.clone()))),
-                            Plain::Default if is_key && !self.is_numbered(column) => {
-                                return Err(self.unknown_key());
-                            }
-                            Plain::Default if !self.is_numbered(column) => parts.push((column, None)),
-                            Plain::Null | Plain::Default => break,
-                            Plain::Zero if self.is_numbered(column) => break,
-                            Plain::Zero => parts.push((column, Some(value.clone()))),
-                            Plain::Computed => {
-                                return Err(self.refused(&format!(
-                                    "the value of its key column `{column}` is computed by the statement; compute it before and pass it"
-                                )));
-                            }
-                        },
-                        Some(None) => return Err(self.refused("its rows have different lengths")),
-                        None if self.is_numbered(column) => break,
-                        None if is_key => return Err(self.unknown_key()),
-                        None => parts.push((column, None)),
-                    }
-                }
-                if parts.len() < unique.len() {
-                    continue;
-                }
-                found = true;
-                text.push(if any { " OR (" } else { "(" });
-                any = true;
-                for (at, (column, value)) in parts.into_iter().enumerate() {
-                    let column = format!("{alias}.{}", quote(BACKEND, column));
-                    text.push(if at == 0 { "" } else { " AND " }).push(&column).push(" = ");
-                    match value {
-                        Some(value) => _ = text.piece(self.sql, &self.step.parsed, &value),
-                        None => _ = text.push(&format!("DEFAULT({column})")),
-                    }
-                }
-                text.push(")");
-            }
-            keyed += usize::from(found);
-        }
-        if !any {
-            return if numbered.is_some() { Ok(Sought::Numbered) } else { Err(self.unknown_key()) };
-        }
-        if keyed < rows.len() {
-            return Err(
-                self.refused("some of its rows have their keys given, and others don't; insert them apart")
-            );
-        }
-        text.push(" FOR UPDATE");
-        Ok(Sought::Keys(text))
-    }
-
-    fn unknown_key(&self) -> DbErr {
-        self.refused("its key is made by the database in a way that can't be asked for; pass the key")
-    }
-
-    fn is_numbered(&self, column: &str) -> bool {
-        self.facts.columns.iter().any(|c| c.auto_increment && c.name.eq_ignore_ascii_case(column))
-    }
-
-    fn keys(&self) -> impl Iterator<Item = String> {
-        self.audited.policy.fields.iter().filter(|field| field.key).map(|field| field.column.clone())
-    }
-
-    /// What sort of value an expression is.
-    fn plain(&self, range: &Range<usize>) -> Plain {
-        let text = self.sql.get(range.clone()).unwrap_or_default().trim();
-        if let Some(param) = self.step.parsed.params.iter().find(|param| param.range == *range) {
-            return match self.values.get(param.index) {
-                Some(value) if is_null(value) => Plain::Null,
-                Some(Value::String(Some(text))) if text.trim().parse::<f64>() == Ok(0.0) => Plain::Zero,
-                Some(Value::String(_) | Value::Bytes(_) | Value::Uuid(_)) => Plain::Value,
-                Some(value) if is_zero(value) => Plain::Zero,
-                _ => Plain::Value,
-            };
-        }
-        let quoted = text.starts_with('\'') && text.ends_with('\'');
-        match text {
-            _ if text.eq_ignore_ascii_case("null") => Plain::Null,
-            _ if text.eq_ignore_ascii_case("default") => Plain::Default,
-            _ if text.trim_matches('\'').trim().parse::<f64>() == Ok(0.0) => Plain::Zero,
-            _ if quoted || text.parse::<f64>().is_ok() => Plain::Value,
-            _ if text.len() > 2 && text[..2].eq_ignore_ascii_case("x'") => Plain::Value,
-            _ => Plain::Computed,
-        }
-    }
-
-    /// The rows that got their numbers from the database: the first one's is known, and one statement's follow on it.
-    async fn numbered(&self, insert: &Insert, answer: &Answer) -> Result<Vec<Row>, DbErr> {
-        let column = self.facts.columns.iter().find(|column| column.auto_increment);
-        let Some(column) = column else { return Ok(Vec::new()) };
-        let (first, count) = match answer {
-            Answer::Executed(result) => (result.last_insert_id(), result.rows_affected()),
-            Answer::Rows(rows) => {
-                let ask = Statement::from_string(BACKEND, "SELECT LAST_INSERT_ID() AS id");
-                let row = self.work.db.query_one_raw(ask).await?;
-                (row.map_or(Ok(0), |row| row.try_get::<u64>("", "id"))?, rows.len() as u64)
-            }
-        };
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let count = match &insert.source {
-            Source::Values(rows) => rows.len() as u64,
-            Source::Default => 1,
-            Source::Query(_) => count,
-        };
-        let alias = quote(BACKEND, &self.facts.id.1);
-        let mut text = self.select(&alias, false);
-        text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table));
-        let column = format!("{alias}.{}", quote(BACKEND, &column.name));
-        text.push(&format!(" WHERE {column} >= ")).added(0);
-        text.push(&format!(" AND {column} < ")).added(0).push(" + ").added(1);
-        text.push(" * @@auto_increment_increment FOR UPDATE");
-        let found = self.work.db.query_all_raw(text.with(&[], &[first.into(), count.into()])).await?;
-        let rows: Vec<Row> =
-            found.iter().map(|row| self.audited.decode(row, "")).collect::<Result<_, _>>()?;
-        if rows.len() as u64 == count { Ok(rows) } else { Err(self.in_between()) }
-    }
-
-    /// The key columns that an UPDATE sets to something else, with the values' texts.
-    fn rekeyed(&self, update: &Update) -> Vec<(String, Option<Range<usize>>)> {
-        let is_key = |name: &String| self.keys().any(|column| column.eq_ignore_ascii_case(name));
-        let itself = |name: &String, value: &Option<Range<usize>>| {
-            let text = value.clone().and_then(|value| self.sql.get(value)).unwrap_or_default();
-            text.trim().trim_matches('`').eq_ignore_ascii_case(name)
-        };
-        update
-            .assigned
-            .iter()
-            .filter(|assignment| is_key(&assignment.column) && !itself(&assignment.column, &assignment.value))
-            .map(|assignment| (assignment.column.clone(), assignment.value.clone()))
-            .collect()
-    }
-
-    /// Reads a row under the key that it is going to get.
-    fn moved(
-        &self,
-        row: &QueryResult,
-        old: &Row,
-        rekeyed: &[(String, Option<Range<usize>>)],
-    ) -> Result<Statement, DbErr> {
-        let alias = quote(BACKEND, &self.facts.id.1);
-        let mut text = self.select(&alias, false);
-        text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
-        let mut added = Vec::new();
-        for (at, (column, value)) in self.audited.key(&**old).into_iter().enumerate() {
-            let value = match rekeyed.iter().position(|(name, _)| name.eq_ignore_ascii_case(&column)) {
-                None => value,
-                Some(position) => self.typed(&column, row.try_get("", &format!("audit_k{position}"))?)?,
-            };
-            text.push(if at == 0 { "" } else { " AND " });
-            text.push(&format!("{alias}.{} = ", quote(BACKEND, &column))).added(added.len());
-            added.push(value);
-        }
-        text.push(" FOR UPDATE");
-        Ok(text.with(&[], &added))
-    }
-
-    /// The value of a key column that the database has given as a text.
-    fn typed(&self, column: &str, text: Option<String>) -> Result<Value, DbErr> {
-        let facts = self.facts.columns.iter().find(|facts| facts.name.eq_ignore_ascii_case(column));
-        let kind = facts.map(|facts| facts.type_name.as_str()).unwrap_or_default();
-        let Some(text) = text else { return Err(self.refused("it sets its key to NULL")) };
-        match kind {
-            // Compared as a text a number would lose its last digits.
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => {
-                match (text.parse::<i64>(), text.parse::<u64>()) {
-                    (Ok(number), _) => Ok(number.into()),
-                    (_, Ok(number)) => Ok(number.into()),
-                    _ => Err(self.refused("it sets its key to something that is no number")),
-                }
-            }
-            "char" | "varchar" | "text" | "enum" => Ok(text.into()),
-            _ => Err(self.refused(&format!("it computes its key column `{column}`; pass the new value"))),
-        }
-    }
-
     async fn reached(&self, old: Vec<SelectStatement>, change: Change) -> Result<Reached, DbErr> {
         if old.is_empty() || !cascades::any(self.work.catalogue, &self.facts.id, &change) {
             return Ok(Reached::default());
@@ -585,7 +376,7 @@ impl Look<'_> {
     }
 
     fn in_between(&self) -> DbErr {
-        super::work::in_between(self.audited)
+        super::refusal::in_between(self.audited)
     }
 
     async fn record(&self, mut images: Vec<Image>, reached: Reached) -> Result<(), DbErr> {
@@ -637,48 +428,11 @@ impl Look<'_> {
         text.push(" FOR UPDATE");
     }
 
-    fn refused(&self, reason: &str) -> DbErr {
-        super::work::refused(&self.audited.policy.table, reason)
+    fn keys(&self) -> impl Iterator<Item = String> {
+        self.audited.policy.fields.iter().filter(|field| field.key).map(|field| field.column.clone())
     }
-}
 
-/// How the rows of an INSERT are found.
-enum Sought {
-    /// By the keys that the statement gives.
-    Keys(Text),
-    /// By the numbers that the database gives.
-    Numbered,
-}
-
-/// What sort of value an expression is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plain {
-    Value,
-    Null,
-    Zero,
-    Default,
-    /// By a function or an operator: it may be another one the next time.
-    Computed,
-}
-
-fn is_null(value: &Value) -> bool {
-    *value == value.as_null()
-}
-
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::TinyInt(Some(n)) => *n == 0,
-        Value::SmallInt(Some(n)) => *n == 0,
-        Value::Int(Some(n)) => *n == 0,
-        Value::BigInt(Some(n)) => *n == 0,
-        Value::TinyUnsigned(Some(n)) => *n == 0,
-        Value::SmallUnsigned(Some(n)) => *n == 0,
-        Value::Unsigned(Some(n)) => *n == 0,
-        Value::BigUnsigned(Some(n)) => *n == 0,
-        Value::Float(Some(n)) => *n == 0.0,
-        Value::Double(Some(n)) => *n == 0.0,
-        Value::Bool(Some(truth)) => !truth,
-        Value::Decimal(Some(n)) => n.is_zero(),
-        _ => false,
+    fn refused(&self, reason: &str) -> DbErr {
+        super::refusal::refused(&self.audited.policy.table, reason)
     }
 }

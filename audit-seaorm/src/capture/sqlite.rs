@@ -26,9 +26,11 @@ use sea_orm::{
 use self::labels::{KEPT, Keeper, References};
 use super::images::{Image, entries, merged};
 use super::plan::Step;
+use super::refusal::refused;
+use super::request::{Answer, Ask, Request};
 use super::sql::{Conflict, What};
 use super::transaction::Unfinished;
-use super::work::{Answer, Ask, Request, Work, refused};
+use super::work::Work;
 use crate::Registry;
 use crate::entity::audit_log;
 use crate::registry::Audited;

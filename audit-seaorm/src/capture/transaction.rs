@@ -13,10 +13,12 @@ use sea_orm::{
 };
 use tokio::sync::Mutex;
 
+use super::begin;
 use super::bound::Bound;
+use super::request::{Answer, Ask, Request};
 use super::stream::AuditStream;
 use super::traits::{begins, ends, sends};
-use super::work::{self, Answer, Ask, Capture, Over, Request};
+use super::work::{Capture, Over};
 use crate::db_error::is_answer;
 use crate::store::to_db_err;
 use crate::writer::Tickets;
@@ -219,7 +221,7 @@ impl AuditTransaction {
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        Ok(self.nested(work::begin(&self.inner, self.state.outers(), options).await?))
+        Ok(self.nested(begin::begin(&self.inner, self.state.outers(), options).await?))
     }
 
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {

@@ -13,9 +13,11 @@ use sea_orm::{
 };
 use serde_json::json;
 
+use super::begin::to_the_end;
+use super::request::{Answer, Ask, Request, send};
 use super::sql;
 use super::transaction::State;
-use super::work::{Answer, Ask, Capture, Over, Request, send, to_the_end};
+use super::work::{Capture, Over};
 use crate::Audit;
 use crate::registry::Audited;
 use crate::store::to_db_err;

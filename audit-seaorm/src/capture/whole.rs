@@ -6,9 +6,10 @@ use audit_core::{Entry, Resource, Severity};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::plan::Step;
+use super::request::{Answer, Ask, Request, send};
 use super::sql::What;
 use super::sql::definition::definition;
-use super::work::{Answer, Ask, Request, Work, send};
+use super::work::Work;
 
 /// All rows are gone.
 pub(super) const TRUNCATE: &str = "truncate";

@@ -1,22 +1,23 @@
-//! A statement on its way through capture: what it asks, over what it goes, and what answers.
+//! A statement on its way through capture: what is known of it and of the database, over what it goes, and which way it takes.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use audit_core::{AuditContext, Entry, Error, Resource, Severity, action};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
-    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::RwLock;
 
+use super::begin::to_the_end;
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
 use super::plan::{Plan, Planned, Plans, Step, may_record};
 use super::reads::Reading;
+use super::refusal::{have_moved, may_try_again, reason_of_refusal};
+use super::request::{Answer, Ask, Request, send};
 use super::sql::What;
 use super::transaction::{self, State};
 use super::unplanned::Unplanned;
@@ -41,87 +42,6 @@ struct Known {
     catalogue: Option<Arc<Catalogue>>,
     /// How often it was forgotten because tables had changed.
     forgotten: u64,
-}
-
-/// What was sent.
-#[derive(Clone, Debug)]
-pub(super) enum Request<'a> {
-    Prepared(Statement),
-    Unprepared(Cow<'a, str>),
-}
-
-impl Request<'_> {
-    pub(super) fn into_owned(self) -> Request<'static> {
-        match self {
-            Self::Prepared(statement) => Request::Prepared(statement),
-            Self::Unprepared(sql) => Request::Unprepared(Cow::Owned(sql.into_owned())),
-        }
-    }
-
-    pub(super) fn sql(&self) -> &str {
-        match self {
-            Self::Prepared(statement) => &statement.sql,
-            Self::Unprepared(sql) => sql,
-        }
-    }
-
-    pub(super) fn values(&self) -> &[sea_orm::Value] {
-        match self {
-            Self::Prepared(Statement { values: Some(values), .. }) => &values.0,
-            _ => &[],
-        }
-    }
-}
-
-/// What the sender wants to get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Execute,
-    One,
-    All,
-}
-
-/// What the sender gets.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Executed(ExecResult),
-    Rows(Vec<QueryResult>),
-}
-
-impl Answer {
-    pub(super) fn executed(self) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Executed(result) => Ok(result),
-            Self::Rows(_) => Err(DbErr::Custom("rows where a result was due".into())),
-        }
-    }
-
-    pub(super) fn rows(self) -> Vec<QueryResult> {
-        match self {
-            Self::Rows(rows) => rows,
-            Self::Executed(_) => Vec::new(),
-        }
-    }
-
-    pub(super) fn first(self) -> Option<QueryResult> {
-        self.rows().into_iter().next()
-    }
-}
-
-/// Sends a request as it is.
-pub(super) async fn send<C: ConnectionTrait>(
-    db: &C,
-    request: Request<'_>,
-    ask: Ask,
-) -> Result<Answer, DbErr> {
-    match (request, ask) {
-        (Request::Prepared(statement), Ask::Execute) => db.execute_raw(statement).await.map(Answer::Executed),
-        (Request::Unprepared(sql), _) => db.execute_unprepared(&sql).await.map(Answer::Executed),
-        (Request::Prepared(statement), Ask::One) => {
-            db.query_one_raw(statement).await.map(|row| Answer::Rows(row.into_iter().collect()))
-        }
-        (Request::Prepared(statement), Ask::All) => db.query_all_raw(statement).await.map(Answer::Rows),
-    }
 }
 
 /// Over what a statement goes.
@@ -198,112 +118,8 @@ impl Work<'_> {
     }
 }
 
-/// The error of a statement that can't be recorded.
-pub(super) fn refused(table: &str, reason: &str) -> DbErr {
-    to_db_err(&Error::Refused(format!("`{table}` {REFUSED}: {reason}")))
-}
-
-const REFUSED: &str = "is audited, and this statement can't be recorded";
-
-/// Why a statement was refused while it was on its way.
-fn reason_of_refusal(error: &DbErr) -> Option<String> {
-    let text = error.to_string();
-    let (_, reason) =
-        text.split_once("refused: ").filter(|_| is_audit_error(error) && text.contains(REFUSED))?;
-    Some(reason.to_owned())
-}
-
-/// Begins a transaction, or a nested one.
-///
-/// MySQL's driver doesn't notice when the future of a BEGIN is dropped, and would give a connection with an open
-/// transaction back to the pool. So that BEGIN gets a task of its own.
-pub(super) async fn begin<D>(
-    db: &D,
-    outers: Vec<Arc<DatabaseTransaction>>,
-    options: TransactionOptions,
-) -> Result<DatabaseTransaction, DbErr>
-where
-    D: Begin + Clone + Send + Sync + 'static,
-{
-    if db.backend() != DbBackend::MySql {
-        return db.begin(options).await;
-    }
-    let db = db.clone();
-    to_the_end(async move {
-        let begun = db.begin(options).await;
-        drop(db);
-        drop(outers);
-        begun
-    })
-    .await
-}
-
-/// What a transaction can be begun on.
-pub(super) trait Begin {
-    fn backend(&self) -> DbBackend;
-    fn begin(
-        &self,
-        options: TransactionOptions,
-    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send;
-}
-
-impl Begin for DatabaseConnection {
-    fn backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(self)
-    }
-
-    fn begin(
-        &self,
-        options: TransactionOptions,
-    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send {
-        self.begin_with_options(options)
-    }
-}
-
-impl Begin for Arc<DatabaseTransaction> {
-    fn backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(&**self)
-    }
-
-    fn begin(
-        &self,
-        options: TransactionOptions,
-    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send {
-        self.begin_with_options(options)
-    }
-}
-
-/// Runs a future to its end in a task of its own, also if the one that waits for it is dropped.
-pub(super) async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
-) -> Result<T, DbErr> {
-    let task = crate::spawn(work).await;
-    task.map_err(|error| DbErr::Custom(format!("the task of the write has failed: {error}")))?
-}
-
-/// The error of a write that met rows which weren't there when it looked for them.
-pub(super) fn in_between(audited: &Audited) -> DbErr {
-    to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: IN_BETWEEN })
-}
-
-/// The error of a write that didn't find rows again under the keys that they have now.
-pub(super) fn moved(audited: &Audited) -> DbErr {
-    to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: MOVED })
-}
-
-const IN_BETWEEN: &str = "another transaction inserted a row in between; try again";
-const MOVED: &str = "another transaction gave a row another key in between; try again";
-
 /// How often a write is tried that others get in the way of.
 const ATTEMPTS: usize = 8;
-
-fn may_try_again<T>(result: &Result<T, DbErr>) -> bool {
-    failed_by(result, IN_BETWEEN) || failed_by(result, MOVED)
-}
-
-fn failed_by<T>(result: &Result<T, DbErr>, reason: &str) -> bool {
-    result.as_ref().is_err_and(|error| is_audit_error(error) && error.to_string().contains(reason))
-}
 
 impl Capture {
     pub(super) fn new(audit: Audit, backend: DbBackend) -> Self {
@@ -612,7 +428,7 @@ impl Capture {
         }
         let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         // Rows that are left out by a trigger which another program has made meanwhile look as if they had moved.
-        if defines || failed_by(&answer, MOVED) {
+        if defines || have_moved(&answer) {
             self.forget().await;
         }
         answer
