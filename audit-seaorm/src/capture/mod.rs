@@ -20,7 +20,6 @@ pub mod render;
 mod request;
 #[cfg(feature = "rbac")]
 mod restricted;
-#[allow(dead_code, reason = "it tells more than is asked of it yet")]
 mod sql;
 mod sqlite;
 mod stored;

@@ -58,14 +58,6 @@ pub(crate) struct Parsed {
     pub(crate) params: Vec<Param>,
 }
 
-impl Parsed {
-    /// Indexes of the placeholders within a range of the text, in order of position.
-    pub(crate) fn values_of(&self, range: &Range<usize>) -> Vec<usize> {
-        let inside = |param: &&Param| range.start <= param.range.start && param.range.end <= range.end;
-        self.params.iter().filter(inside).map(|param| param.index).collect()
-    }
-}
-
 /// A placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Param {
