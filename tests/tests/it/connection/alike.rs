@@ -226,7 +226,9 @@ db_test!(i4_several_tables_come_out_alike, async |t| {
         let now = stored(t).await;
         if audited {
             assert_faithful(before, &entries(t).await, &now);
-            assert!(entries(t).await.len() > 30);
+            let made = entries(t).await.len();
+            // Without RETURNING there are fewer operations.
+            assert!(made > if returning { 30 } else { 20 }, "{made}");
         } else {
             assert_eq!(entries(t).await, []);
         }
