@@ -12,7 +12,7 @@ pub enum Error {
     Registration(String),
     /// No context says who acts, and the configuration demands one.
     #[error(
-        "no audit context: {action} of {resource} refused, because `require_actor` is on; run the operation within `audit_seaorm::scope(context, ..)`, and start tasks by `audit_seaorm::spawn`, which carries the context along"
+        "no audit context: {action} of {resource} refused, because `require_actor` is on; run the operation within `audit_seaorm::scope(context, ..)`, and start tasks by `audit_seaorm::spawn`, which carries the context along; migrations of your own rest by `audit_migration::suspended`"
     )]
     NoActor {
         /// The action that was refused.

@@ -166,8 +166,12 @@ where
     })
 }
 
-/// Runs `future` without capture: for data changes that are no business operations, such as seeding or a data
-/// migration outside of SeaORM's migrator, which isn't logged anyway.
+/// Runs `future` without capture, and **leaves no trace of it**: for data changes that are no business operations, such as seeding a
+/// new database. It holds for everything that the future does, over an [`AuditConnection`](crate::AuditConnection) too; only the audit's
+/// own tables can't be redefined over one even so.
+///
+/// Where it is to be known that something was done and why, there is [`without_audit`](crate::AuditConnection::without_audit). For
+/// migrations of your own there is `audit_migration::suspended`, which takes their list.
 pub fn suspended<F: Future>(future: F) -> impl Future<Output = F::Output> {
     Scope::enter(|scope| scope.suspended = true, future)
 }

@@ -138,7 +138,7 @@ impl Found<'_> {
     /// If it is another.
     #[track_caller]
     pub fn assert_action(self, action: &str) -> Self {
-        assert_eq!(self.0.action, action, "action");
+        assert_eq!(self.0.action, action, "action: recorded (left), asserted (right)");
         self
     }
 
@@ -148,8 +148,8 @@ impl Found<'_> {
     /// If they are others.
     #[track_caller]
     pub fn assert_resource(self, resource_type: &str, id: &str) -> Self {
-        assert_eq!(self.0.resource.kind, resource_type, "resource type");
-        assert_eq!(self.0.resource.id.as_deref(), Some(id), "resource id");
+        assert_eq!(self.0.resource.kind, resource_type, "resource type: recorded (left), asserted (right)");
+        assert_eq!(self.0.resource.id.as_deref(), Some(id), "resource id: recorded (left), asserted (right)");
         self
     }
 
@@ -159,7 +159,7 @@ impl Found<'_> {
     /// If it is another.
     #[track_caller]
     pub fn assert_actor(self, id: &str) -> Self {
-        assert_eq!(self.0.actor.id.as_deref(), Some(id), "actor");
+        assert_eq!(self.0.actor.id.as_deref(), Some(id), "actor: recorded (left), asserted (right)");
         self
     }
 
@@ -205,7 +205,7 @@ impl Found<'_> {
     /// If others did.
     #[track_caller]
     pub fn assert_changed_fields(self, fields: &[&str]) -> Self {
-        assert_eq!(self.0.changed_fields, fields, "changed fields");
+        assert_eq!(self.0.changed_fields, fields, "changed fields: recorded (left), asserted (right)");
         self
     }
 }

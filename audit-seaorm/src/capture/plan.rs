@@ -60,6 +60,8 @@ pub(super) struct Refusal {
     tables: Vec<Arc<Audited>>,
     /// All audited tables, if its text doesn't tell. With none of either, it must not be done at all.
     any: Vec<Arc<Audited>>,
+    /// Whether it would change what is the audit's own.
+    pub(super) own: bool,
 }
 
 impl Refusal {
@@ -73,7 +75,7 @@ impl Refusal {
 
 impl From<String> for Refusal {
     fn from(reason: String) -> Self {
-        Self { why: reason.clone(), reason, tables: Vec::new(), any: Vec::new() }
+        Self { why: reason.clone(), reason, tables: Vec::new(), any: Vec::new(), own: false }
     }
 }
 
@@ -501,7 +503,8 @@ fn is_own(name: &str) -> bool {
 
 /// The refusal of a change of what is the audit's own.
 fn own(name: &str) -> Refusal {
-    format!("`{name}` is the audit's own; migrations change it, over another connection").into()
+    let reason = format!("`{name}` is the audit's own; migrations change it, over another connection");
+    Refusal { own: true, ..reason.into() }
 }
 
 /// Something of the audit's own that a text names which may redefine it, whatever it is: a block of code, say.

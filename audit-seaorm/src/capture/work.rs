@@ -14,7 +14,7 @@ use super::begin::to_the_end;
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
-use super::plan::{Plan, Planned, Plans, Step, may_record};
+use super::plan::{Plan, Planned, Plans, Refusal, Step, may_record};
 use super::reads::Reading;
 use super::refusal::{have_moved, may_try_again, reason_of_refusal};
 use super::request::{Answer, Ask, Request, send};
@@ -118,6 +118,12 @@ impl Work<'_> {
     }
 }
 
+/// The error of a statement that is refused.
+fn refusal_of(refusal: &Refusal) -> DbErr {
+    let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
+    to_db_err(&Error::Refused(format!("{}; {around}", refusal.reason)))
+}
+
 /// How often a write is tried that others get in the way of.
 const ATTEMPTS: usize = 8;
 
@@ -198,6 +204,18 @@ impl Capture {
 
     fn rests(&self, over: &Over<'_>) -> bool {
         !self.audit.config().enabled || Scope::is_suspended() || over.is_mock()
+    }
+
+    /// Also while the audit rests, its own tables and guards aren't redefined.
+    async fn keep_own(&self, over: &Over<'_>, sql: &str) -> Result<(), DbErr> {
+        let names = |sql: &str| sql.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"audit_"));
+        if !self.audit.config().enabled || over.is_mock() || !names(sql) {
+            return Ok(());
+        }
+        match &self.plan(over, sql).await?.plan {
+            Plan::Refuse(refusal) if refusal.own => Err(refusal_of(refusal)),
+            _ => Ok(()),
+        }
     }
 
     async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Planned>, DbErr> {
@@ -316,6 +334,9 @@ impl Capture {
         ask: Ask,
     ) -> Result<Answer, DbErr> {
         if self.rests(&over) {
+            if Scope::is_suspended() {
+                self.keep_own(&over, request.sql()).await?;
+            }
             return over.pass(request, ask).await;
         }
         let planned = self.plan(&over, request.sql()).await?;
@@ -369,8 +390,7 @@ impl Capture {
                 if let Some(done) = refusal.recorded() {
                     return self.unplanned(over, context, done, request, ask).await;
                 }
-                let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
-                return Err(to_db_err(&Error::Refused(format!("{}; {around}", refusal.reason))));
+                return Err(refusal_of(refusal));
             }
             Plan::Capture(_) => {}
         }

@@ -158,7 +158,7 @@ async fn asking(db: AuditConnection) -> Outcome<()> {
         let (who, what) = (entry.actor_name.as_deref(), entry.resource_name.as_deref());
         println!("{} {} {}", who.unwrap_or("-"), entry.action, what.unwrap_or("-"));
     }
-    let next = page.pagination.next_cursor; // opaque, and stable while rows arrive
+    let next = page.pagination.next_cursor; // for `PageRequest::cursor`: opaque, and stable while rows arrive
 
     let berlin = chrono::FixedOffset::east_opt(3600).unwrap(); // or any other `chrono::TimeZone`
     let request = StatisticsRequest::new(Period::last_days(30, &berlin)?);
@@ -212,9 +212,11 @@ fn new_account(owner: &str) -> bank_account::ActiveModel {
 async fn tested(db: AuditConnection) -> Outcome<()> {
     use sea_orm::ActiveModelTrait;
 
+    use audit_seaorm::prelude::*;
     use audit_seaorm::testing;
 
-    let (account, seen) = testing::capture(new_account("Grace Hopper").insert(&db)).await;
+    let work = scope(AuditContext::user(42), new_account("Grace Hopper").insert(&db)); // an active model, made by a function of yours
+    let (account, seen) = testing::capture(work).await;
     seen.only().assert_action("create").assert_actor("42");
     account?;
     Ok(())

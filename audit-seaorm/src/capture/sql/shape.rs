@@ -47,7 +47,9 @@ pub(super) enum Fail {
 
 impl Fail {
     /// The parser doesn't take it.
-    pub(super) const SYNTAX: Fail = Fail::Unreadable("its syntax isn't known");
+    pub(super) const SYNTAX: Fail = Fail::Unreadable(
+        "its syntax isn't known (look at its spelling first, and at this database's dialect)",
+    );
 
     /// Something whose tables aren't known.
     pub(super) fn other(reason: Reason) -> Fail {
