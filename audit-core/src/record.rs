@@ -314,3 +314,17 @@ pub(crate) mod hex_digest {
         Ok(Some(digest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::list_json;
+
+    #[test]
+    fn lists_are_as_serde_json_writes_them() {
+        for c in (0..0x11_0000_u32).filter_map(char::from_u32) {
+            let names = vec![c.to_string(), format!("a{c}b{c}"), String::new()];
+            assert_eq!(list_json(&names), serde_json::to_string(&names).ok(), "{c:?}");
+        }
+        assert_eq!(list_json(&[]), None);
+    }
+}

@@ -5,13 +5,13 @@ mod insert;
 use audit_core::{Entry, Error, FailurePolicy};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr,
-    Iterable, RuntimeErr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseExecutor,
+    DatabaseTransaction, DbBackend, DbErr, EntityTrait, Iterable, RuntimeErr,
 };
 
 pub(crate) use self::insert::insert;
 use crate::Audit;
-use crate::capture::AuditTransaction;
+use crate::capture::{AuditConnection, AuditTransaction};
 use crate::db_error::{aborts_transaction, describe, is_retryable};
 use crate::entity::audit_log;
 use crate::writer::{Fate, Tickets};
@@ -106,7 +106,7 @@ impl Audit {
     async fn write_with<C: ConnectionTrait>(
         &self,
         db: &C,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         with: With,
         fate: Fate<'_>,
     ) -> Result<bool, Error> {
@@ -115,9 +115,8 @@ impl Audit {
         if entries.iter().all(|entry| policy(entry) == first) {
             return self.write_under(first, db, entries, with, fate).await;
         }
-        // Each policy for itself, the strictest first; what goes along goes with the last.
-        entries.sort_by_key(policy);
-        let mut rest = entries;
+        // Each policy for itself; what goes along goes with the last.
+        let mut rest = self.in_order_of_writing(entries);
         while let Some(first) = rest.first().map(policy) {
             let end = rest.iter().position(|entry| policy(entry) != first).unwrap_or(rest.len());
             let others = rest.split_off(end);
@@ -128,6 +127,12 @@ impl Audit {
             rest = others;
         }
         Ok(false)
+    }
+
+    /// Those of the strictest policy first.
+    pub(crate) fn in_order_of_writing(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        entries.sort_by_key(|entry| self.on_failure(&entry.resource.kind));
+        entries
     }
 
     fn blocks(&self, entry: &Entry) -> bool {
@@ -232,6 +237,14 @@ pub(crate) fn is_transaction<C>() -> bool {
     connection == typeid::of::<DatabaseTransaction>() || connection == typeid::of::<AuditTransaction>()
 }
 
+/// Whether a connection of this type is known to take a statement as it is: a restricted one wants to see what is in it.
+fn takes_raw<C>() -> bool {
+    let connection = typeid::of::<C>();
+    is_transaction::<C>()
+        || connection == typeid::of::<DatabaseConnection>()
+        || connection == typeid::of::<AuditConnection>()
+}
+
 /// What is known of the fate of what is written over a connection of this type, without a transaction's own word.
 fn fate_over<C>() -> Fate<'static> {
     let migrator = typeid::of::<C>() == typeid::of::<DatabaseExecutor<'static>>();
@@ -262,6 +275,12 @@ async fn write_all<C: ConnectionTrait>(
                 }
                 *written += 1;
             }
+            continue;
+        }
+        if !takes_raw::<C>() {
+            let rows = batch.iter().map(audit_log::ActiveModel::from);
+            audit_log::Entity::insert_many(rows).exec_without_returning(db).await?;
+            *written += batch.len();
             continue;
         }
         let mut insert = insert(db.get_database_backend(), batch);

@@ -7,7 +7,8 @@ use sea_orm_migration::prelude::*;
 ///
 /// Over the connection that a migration is given nothing is recorded anyway. But SeaORM doesn't tell a transaction that a migration
 /// begins from one that the application begins; so one that does so, as saving a graph of active models does, has to be told.
-/// The configuration's `log_migrations` undoes both.
+/// What it leaves to `tokio::spawn` isn't its own any more; `audit_seaorm::spawn` keeps to it. `log_migrations` of the installed audit's
+/// configuration undoes all of this.
 ///
 /// ```
 /// use sea_orm_migration::prelude::*;

@@ -29,6 +29,8 @@ pub(super) struct Catalogue {
     computed: BTreeSet<String>,
     /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
     reaching: BTreeSet<String>,
+    /// On SQLite, which schema this is of.
+    version: Option<i64>,
 }
 
 /// An audited table as the database has it.
@@ -151,6 +153,18 @@ impl Catalogue {
         };
         catalogue.find_reaching(&audited);
         Ok(catalogue)
+    }
+
+    /// What is known of the database as it is now, if SQLite's schema is another one by now.
+    pub(super) async fn renewed<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        registry: &Registry,
+    ) -> Result<Option<Self>, DbErr> {
+        if schema_version(db).await? == self.version {
+            return Ok(None);
+        }
+        Self::load(db, registry).await.map(Some)
     }
 
     /// An audited table, or `None` if the database doesn't have it.
@@ -471,6 +485,11 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
 
 /// SQLite captures what its foreign keys and triggers do by itself, once it is asked to: only which statements may have
 /// such effects has to be known.
+async fn schema_version<C: ConnectionTrait>(db: &C) -> Result<Option<i64>, DbErr> {
+    let ask = Statement::from_string(DbBackend::Sqlite, "PRAGMA schema_version");
+    db.query_one_raw(ask).await?.map(|row| row.try_get_by_index(0)).transpose()
+}
+
 async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
     const KEYS: &str = "\
         SELECT l.schema AS child_schema, lower(l.name) AS child, l.schema AS parent_schema, lower(f.\"table\") AS parent, l.schema = 'main' AS parent_visible, \
@@ -478,7 +497,8 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
           coalesce(f.\"to\", '') AS parent_columns \
         FROM pragma_table_list l, pragma_foreign_key_list(l.name, l.schema) f WHERE l.type = 'table' AND l.schema <> 'temp'";
     const TABLES: &str = "SELECT type, lower(tbl_name) AS name, lower(coalesce(sql, '')) AS sql FROM sqlite_master WHERE type IN ('trigger', 'table', 'view')";
-    let mut catalogue = Catalogue::default();
+    // First: what changes while the rest is read makes it another one.
+    let mut catalogue = Catalogue { version: schema_version(db).await?, ..Catalogue::default() };
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
     }

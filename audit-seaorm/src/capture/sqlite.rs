@@ -24,6 +24,7 @@ use sea_orm::{
 };
 
 use self::labels::{KEPT, Keeper, References};
+use super::catalogue::Catalogue;
 use super::images::{Image, entries, merged};
 use super::plan::Step;
 use super::refusal::refused;
@@ -56,6 +57,8 @@ pub(super) struct Engine {
     images: String,
     /// Arms the triggers, or fails if they aren't there or aren't for the schema as it is.
     arm_or_fail: String,
+    /// Whether a schema was met that isn't the one that capture knows.
+    outdated: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,7 @@ impl Engine {
             keepers,
             fingerprint,
             arm_or_fail,
+            outdated: AtomicBool::new(false),
             images: format!("CREATE TEMP TABLE audit_capture_image (n INTEGER PRIMARY KEY, t, op{columns})"),
         }
     }
@@ -115,7 +119,7 @@ impl Engine {
         ask: Ask,
     ) -> Result<Answer, DbErr> {
         // Else no trigger sees the rows that make room for others.
-        let recursive = self.replaces(work, steps)? && !recurses(work.db).await?;
+        let mut recursive = self.replaces(work.catalogue, steps)? && !recurses(work.db).await?;
         self.lock(work, steps).await;
         if recursive {
             work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
@@ -125,6 +129,14 @@ impl Engine {
         if done.as_ref().is_err_and(|error| error.to_string().contains("audit_capture")) {
             // The connection is new to us, or the schema has changed. Nothing has been done.
             self.install(work.db).await?;
+            if let Some(catalogue) = work.catalogue.renewed(work.db, work.registry).await? {
+                self.outdated.store(true, Ordering::Release);
+                let replaces = self.replaces(&catalogue, steps).inspect_err(|_| work.state.end_write())?;
+                if replaces && !recursive && !recurses(work.db).await? {
+                    recursive = true;
+                    work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
+                }
+            }
             done = self.armed(work, steps, &request, ask).await;
         }
         if recursive {
@@ -184,7 +196,7 @@ impl Engine {
         sql.push_str(&table.read);
         let (mut rows, mut images, mut others) = (Vec::new(), Vec::new(), false);
         for row in work.db.query_all_raw(prepared(sql)).await? {
-            match row.try_get::<i64>("", "audit_others") {
+            match row.try_get::<i64>("", "audit_capture_others") {
                 Ok(count) => {
                     others |= count > 0;
                     images.extend(table.image(&row)?);
@@ -199,7 +211,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the table has triggers of the user's, which then would run where they otherwise don't.
-    fn replaces(&self, work: &Work<'_>, steps: &[Step]) -> Result<bool, DbErr> {
+    fn replaces(&self, catalogue: &Catalogue, steps: &[Step]) -> Result<bool, DbErr> {
         let mut any = false;
         for step in steps {
             let conflict = match &step.parsed.what {
@@ -208,7 +220,7 @@ impl Engine {
                 _ => continue,
             };
             let Some(target) = step.target() else { continue };
-            let facts = work.catalogue.table(target);
+            let facts = catalogue.table(target);
             if *conflict == Conflict::Replace || facts.is_some_and(|facts| facts.replaces) {
                 if facts.is_some_and(|facts| facts.triggers) {
                     return Err(refused(
@@ -247,6 +259,11 @@ impl Engine {
             self.record(work, &[]).await?;
         }
         Ok(true)
+    }
+
+    /// Whether what capture knows of the database has to be read again: another program has defined something since.
+    pub(super) fn take_outdated(&self) -> bool {
+        self.outdated.swap(false, Ordering::AcqRel)
     }
 
     /// Takes the write lock in a user's transaction.
@@ -390,7 +407,7 @@ impl Engine {
         let statement = Statement::from_string(sea_orm::DbBackend::Sqlite, table.read.as_str());
         let mut others = false;
         for row in db.query_all_raw(statement).await? {
-            others |= row.try_get::<i64>("", "audit_others")? > 0;
+            others |= row.try_get::<i64>("", "audit_capture_others")? > 0;
             if let Some(image) = table.image(&row)? {
                 images.push(image);
             }
@@ -504,7 +521,7 @@ fn read_images(index: usize, audited: &Audited, references: &References) -> Stri
     }
     query.expr_as(
         Expr::cust(format!("(SELECT count(*) FROM temp.audit_capture_image WHERE t <> {index})")),
-        Alias::new("audit_others"),
+        Alias::new("audit_capture_others"),
     );
     let (columns, labels) = (query.to_string(SqliteQueryBuilder), references.columns());
     // With a `+` before the column SQLite makes no index, which would be a copy of all images, for this one question.

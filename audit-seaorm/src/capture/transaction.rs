@@ -210,6 +210,7 @@ impl AuditTransaction {
         reason: impl Into<String>,
         block: impl AsyncFnOnce(&DatabaseTransaction) -> T,
     ) -> Result<T, DbErr> {
+        self.capture.settle(&self.inner, &self.state).await?;
         self.capture
             .record_suspension(&*self.inner, self.context.as_ref(), Some(&self.state), reason.into())
             .await?;
@@ -221,6 +222,8 @@ impl AuditTransaction {
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
+        // What a dropped write has left is of this transaction, not of the nested one's next write.
+        self.capture.settle(&self.inner, &self.state).await?;
         Ok(self.nested(begin::begin(&self.inner, self.state.outers(), options).await?))
     }
 

@@ -96,6 +96,7 @@ impl Work<'_> {
         entries: Vec<Entry>,
         statements: &'static str,
     ) -> Result<(), DbErr> {
+        let entries = self.audit.in_order_of_writing(entries);
         self.state.begin_entries(&entries);
         let tickets = &self.state.tickets;
         let done = self.audit.write_then(self.db, entries, statements, tickets).await;
@@ -112,6 +113,7 @@ impl Work<'_> {
         if entries.is_empty() {
             return Ok(());
         }
+        let entries = self.audit.in_order_of_writing(entries);
         self.state.begin_entries(&entries);
         let written = self.audit.write_within(self.db, entries, &self.state.tickets).await;
         written.map_err(|error| to_db_err(&error))
@@ -336,6 +338,9 @@ impl Capture {
         if self.rests(&over) {
             if Scope::is_suspended() {
                 self.keep_own(&over, request.sql()).await?;
+                if let Over::Transaction(db, state) = over {
+                    self.settle(db, state).await?;
+                }
             }
             return over.pass(request, ask).await;
         }
@@ -448,7 +453,8 @@ impl Capture {
         }
         let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         // Rows that are left out by a trigger which another program has made meanwhile look as if they had moved.
-        if defines || have_moved(&answer) {
+        let outdated = self.sqlite.as_ref().is_some_and(sqlite::Engine::take_outdated);
+        if defines || outdated || have_moved(&answer) {
             self.forget().await;
         }
         answer
@@ -581,6 +587,11 @@ impl Capture {
                 result?;
                 return answer;
             }
+            if self.sqlite.is_some() {
+                // A statement with OR ROLLBACK has ended SQLite's transaction, and not the driver's, whose rollback then fails: its
+                // connection would stay in a transaction for ever. Within one that is still there, this does nothing.
+                _ = db.execute_unprepared("BEGIN").await;
+            }
             // What failed first is what the caller has to know; a connection that can't roll back is not reused.
             _ = db.rollback().await;
             state.tickets.cancel_from(0);
@@ -651,6 +662,26 @@ impl Capture {
     /// # Errors
     /// If that is not possible: then the transaction must not commit.
     pub(super) async fn complete(&self, db: &DatabaseTransaction, state: &State) -> Result<(), Error> {
+        if !state.has_unfinished() {
+            return Ok(());
+        }
+        // The write wasn't one of those for which the audit may rest now.
+        Scope::enter(|scope| scope.suspended = false, self.complete_unfinished(db, state)).await
+    }
+
+    /// [`complete`](Self::complete) before something that isn't captured itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn settle(&self, db: &DatabaseTransaction, state: &State) -> Result<(), DbErr> {
+        if !state.has_unfinished() {
+            return Ok(());
+        }
+        let _turn = state.turn.lock().await;
+        self.complete(db, state).await.map_err(|error| to_db_err(&error))
+    }
+
+    async fn complete_unfinished(&self, db: &DatabaseTransaction, state: &State) -> Result<(), Error> {
         let Some(unfinished) = state.take_unfinished() else { return Ok(()) };
         let known = self.known.read().await.catalogue.clone();
         if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {

@@ -1,6 +1,6 @@
 //! SeaORM's role-based access control over captured statements.
 
-use audit_seaorm::{Audit, AuditContext, RestrictedAuditConnection, entity::audit_log, scope};
+use audit_seaorm::{Audit, AuditContext, Operation, RestrictedAuditConnection, entity::audit_log, scope};
 use audit_tests::{TestDb, db_test};
 use sea_orm::rbac::{RbacContext, RbacUserId, schema};
 use sea_orm::{
@@ -148,4 +148,26 @@ db_test!(c17_users_and_tables_that_the_rules_do_not_know_are_denied_and_recorded
 db_test!(c17_without_rules_there_is_no_restricted_connection, on(sqlite), async |t| {
     let db = Audit::builder().build().unwrap().connect(t.db.clone());
     assert!(db.restricted_for(CLERK).is_err());
+});
+
+db_test!(c17_who_may_insert_into_the_log_is_recorded_over_restricted_connections, async |t| {
+    set_up(t, &t.db).await.unwrap();
+    let mut rules = RbacContext::load(&t.db).await.unwrap();
+    rules.add_tables(&t.db, &["audit_log"]).await.unwrap();
+    rules.add_role_permissions(&t.db, "clerk", &["insert", "delete"], &["*"]).await.unwrap();
+    t.db.load_rbac_from(&t.db).await.unwrap();
+    // By hooks, over SeaORM's own.
+    let db = t.db.restricted_for(CLERK).unwrap();
+    let row = order::ActiveModel { id: Set(2), state: Set("new".into()) }.insert(&db).await.unwrap();
+    let row = order::ActiveModel { state: Set("paid".into()), ..row.into() }.update(&db).await.unwrap();
+    row.delete(&db).await.unwrap();
+    let transaction = db.begin().await.unwrap();
+    order::ActiveModel { id: Set(3), state: Set("new".into()) }.insert(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    // By hand, over both.
+    Operation::new("approve", "order").id(1).log(&db).await.unwrap();
+    let audited = Audit::builder().build().unwrap().connect(t.db.clone()).restricted_for(CLERK).unwrap();
+    Operation::new("approve", "order").id(2).log(&audited).await.unwrap();
+    let actions: Vec<String> = entries(t).await.into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["create", "update", "delete", "create", "approve", "approve"]);
 });

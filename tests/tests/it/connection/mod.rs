@@ -10,6 +10,7 @@ mod cost;
 mod differential;
 mod fire;
 mod hostile;
+mod interrupted;
 mod joins;
 mod killed;
 mod load;

@@ -1,0 +1,219 @@
+//! SQLite: transactions that end by themselves, definitions by another program, and what a dropped write leaves to those after it.
+
+use audit_seaorm::{
+    Audit, AuditConnection, AuditContext, Config, EntityOptions, FailurePolicy, is_audit_error, scope,
+    suspended,
+};
+use audit_tests::{TestDb, db_test};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
+
+use super::contention::dropped;
+use crate::fixtures::shop::{self, line};
+use crate::fixtures::{entries, set_up_shelves};
+
+/// A pool of one: what a statement leaves behind, the next one finds.
+async fn single(t: &TestDb) -> DatabaseConnection {
+    let mut options = t.options();
+    options.max_connections(1);
+    Database::connect(options).await.expect("a connection")
+}
+
+async fn audited(t: &TestDb) -> AuditConnection {
+    Audit::builder().build().expect("an audit").connect(single(t).await)
+}
+
+async fn run(db: &AuditConnection, sql: &str) {
+    db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// Shelves, orders with their lines, and a table that isn't audited.
+async fn set_up(t: &TestDb) {
+    set_up_shelves(t).await;
+    for sql in shop::TABLES {
+        t.execute(sql).await.unwrap();
+    }
+    for sql in [
+        "INSERT INTO shop_order VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "INSERT INTO shop_line VALUES (1, 1, 'x'), (2, 1, 'y'), (3, 2, 'z')",
+        "CREATE TABLE plain (id INT PRIMARY KEY, v TEXT)",
+        "INSERT INTO plain VALUES (1, 'p')",
+    ] {
+        t.execute(sql).await.unwrap();
+    }
+}
+
+/// What is wrong after this statement has failed, and another one.
+async fn wrong_after<D: ConnectionTrait>(t: &TestDb, db: &D, first: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    db.execute_unprepared(first).await.unwrap_err();
+    db.execute_unprepared("INSERT INTO shelf VALUES ('a', 1, 'x')").await.unwrap_err();
+    db.execute_unprepared("UPDATE plain SET v = 'acknowledged'").await.unwrap();
+    let seen = t.value::<String>("SELECT v FROM plain").await.unwrap();
+    if seen != "acknowledged" {
+        wrong.push(format!("others see {seen:?} after the acknowledged write"));
+    }
+    if let Err(error) = t.execute("UPDATE plain SET v = 'other'").await {
+        wrong.push(format!("another connection: {error}"));
+    }
+    wrong
+}
+
+db_test!(a_statement_that_ends_its_transaction_leaves_the_connection_usable, on(sqlite), async |t| {
+    set_up(t).await;
+    t.execute(
+        "CREATE TRIGGER guard BEFORE INSERT ON shelf WHEN NEW.label = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    )
+    .await
+    .unwrap();
+    for first in
+        ["INSERT INTO shelf VALUES ('q', 1, 'bad')", "INSERT OR ROLLBACK INTO shelf VALUES ('a', 1, 'x')"]
+    {
+        let plain = suspended(wrong_after(t, &single(t).await, first)).await;
+        let audited = wrong_after(t, &audited(t).await, first).await;
+        assert_eq!((plain, audited), (vec![], vec![]), "{first}");
+    }
+});
+
+db_test!(c5_a_conflict_clause_that_another_program_made_is_noticed, on(sqlite), async |t| {
+    set_up(t).await;
+    let db = audited(t).await;
+    run(&db, "UPDATE shelf SET label = 'l' WHERE room = 'b'").await;
+    let before = entries(t).await.len();
+    t.execute("DROP TABLE shelf").await.unwrap();
+    t.execute(
+        "CREATE TABLE shelf (room TEXT NOT NULL, number INT NOT NULL, label TEXT NOT NULL, \
+         PRIMARY KEY (room, number) ON CONFLICT REPLACE)",
+    )
+    .await
+    .unwrap();
+    t.execute("INSERT INTO shelf VALUES ('a', 1, 'one')").await.unwrap();
+    run(&db, "INSERT INTO shelf VALUES ('a', 1, 'new')").await;
+    let made: Vec<String> = entries(t).await.drain(before..).map(|entry| entry.action).collect();
+    assert_eq!(made, ["delete", "create"]);
+});
+
+db_test!(c16_a_foreign_key_that_another_program_made_is_noticed, on(sqlite), async |t| {
+    set_up(t).await;
+    let db = audited(t).await;
+    run(&db, "UPDATE shelf SET label = 'l' WHERE room = 'b'").await;
+    for sql in [
+        "CREATE TABLE room (name TEXT PRIMARY KEY)",
+        "INSERT INTO room VALUES ('a')",
+        "DROP TABLE shelf",
+        "CREATE TABLE shelf (room TEXT NOT NULL REFERENCES room (name) ON DELETE CASCADE, number INT NOT NULL, \
+         label TEXT NOT NULL, PRIMARY KEY (room, number))",
+        "INSERT INTO shelf VALUES ('a', 1, 'one')",
+    ] {
+        t.execute(sql).await.unwrap();
+    }
+    let before = entries(t).await.len();
+    run(&db, "UPDATE shelf SET label = 'two'").await;
+    run(&db, "DELETE FROM room").await;
+    let made: Vec<String> = entries(t).await.drain(before..).map(|entry| entry.action).collect();
+    assert_eq!(made, ["update", "delete"]);
+});
+
+db_test!(c17_a_trigger_that_another_program_made_is_noticed, on(sqlite), async |t| {
+    set_up(t).await;
+    let db = audited(t).await;
+    run(&db, "REPLACE INTO shelf VALUES ('a', 1, 'l')").await;
+    run(&db, "UPDATE plain SET v = 'v'").await;
+    t.execute("CREATE TRIGGER further AFTER UPDATE ON plain BEGIN INSERT INTO shelf VALUES ('log', NEW.id, NEW.v); END")
+        .await
+        .unwrap();
+    t.execute("CREATE TRIGGER gone AFTER DELETE ON shelf BEGIN INSERT INTO plain VALUES (OLD.number + 100, 'fired'); END")
+        .await
+        .unwrap();
+    let done = db.execute_unprepared("REPLACE INTO shelf VALUES ('a', 1, 'm')").await;
+    assert!(done.as_ref().is_err_and(is_audit_error), "{done:?}");
+    let before = entries(t).await.len();
+    run(&db, "UPDATE plain SET v = 'w'").await;
+    assert_eq!(entries(t).await.len() - before, 1, "what the trigger wrote");
+});
+
+db_test!(c19_a_dropped_write_under_several_policies_loses_no_entry, on(sqlite), async |t| {
+    set_up(t).await;
+    let folder = tempfile::tempdir().unwrap();
+    t.execute(
+        "CREATE TRIGGER further AFTER UPDATE ON shop_order BEGIN \
+         UPDATE shop_line SET article = NEW.state WHERE order_id = NEW.id; UPDATE shelf SET label = NEW.state; END",
+    )
+    .await
+    .unwrap();
+    let mut config = Config::default();
+    config.spool_dir = Some(folder.path().to_owned());
+    let outbox = EntityOptions::default().on_failure(FailurePolicy::Outbox);
+    let audit = Audit::builder().config(config).register::<line::Entity>(outbox).build().unwrap();
+    let db = audit.connect(single(t).await);
+    for polls in 1..30 {
+        let before = entries(t).await.len();
+        let transaction = db.begin().await.unwrap();
+        let sql = format!("UPDATE shop_order SET state = 's{polls}' WHERE id = 2");
+        dropped(transaction.execute_unprepared(&sql), polls).await;
+        // It may be refused, and then nothing is done.
+        _ = transaction.commit().await;
+        let now = t.value::<String>("SELECT article FROM shop_line WHERE id = 3").await.unwrap();
+        let made = entries(t).await.drain(before..).filter(|entry| entry.resource_type == "Line").count();
+        assert_eq!(made, usize::from(now == format!("s{polls}")), "{polls} polls");
+    }
+});
+
+db_test!(c8_a_dropped_write_is_not_taken_for_that_of_a_nested_transaction, on(sqlite), async |t| {
+    set_up(t).await;
+    let db = audited(t).await;
+    for polls in 1..16 {
+        let before = entries(t).await.len();
+        let outer = db.begin().await.unwrap();
+        let first = format!("UPDATE shelf SET label = 'f{polls}' WHERE room = 'a' AND number = 2");
+        scope(AuditContext::user("setup"), outer.execute_unprepared(&first)).await.unwrap();
+        let lost = format!("UPDATE shelf SET label = 'd{polls}' WHERE room = 'a' AND number = 1");
+        scope(AuditContext::user("ann"), dropped(outer.execute_unprepared(&lost), polls)).await;
+        let nested = outer.begin().await.unwrap();
+        let next = format!("UPDATE shelf SET label = 's{polls}' WHERE room = 'b'");
+        scope(AuditContext::user("ben"), nested.execute_unprepared(&next)).await.unwrap();
+        nested.commit().await.unwrap();
+        outer.commit().await.unwrap();
+        for entry in entries(t).await.drain(before..) {
+            if entry.resource_id.as_deref() == Some("a/1") {
+                assert_eq!(entry.actor_id.as_deref(), Some("ann"), "{polls} polls");
+            }
+        }
+    }
+});
+
+db_test!(c13_what_rests_after_a_dropped_write_is_not_recorded, async |t| {
+    set_up_shelves(t).await;
+    let db = Audit::builder().build().unwrap().connect(single(t).await);
+    for polls in 1..16 {
+        for says_so in [false, true] {
+            let before = entries(t).await.len();
+            let transaction = db.begin().await.unwrap();
+            let first = format!("UPDATE shelf SET label = 'f{polls}' WHERE room = 'a' AND number = 2");
+            transaction.execute_unprepared(&first).await.unwrap();
+            let lost =
+                format!("UPDATE shelf SET label = 'd{polls}{says_so}' WHERE room = 'a' AND number = 1");
+            dropped(transaction.execute_unprepared(&lost), polls).await;
+            let next = format!("UPDATE shelf SET label = 's{polls}{says_so}' WHERE room = 'b'");
+            if says_so {
+                let done = transaction
+                    .without_audit("because", async |raw| raw.execute_unprepared(&next).await.map(|_| ()))
+                    .await;
+                _ = done;
+            } else {
+                _ = suspended(transaction.execute_unprepared(&next)).await;
+            }
+            let committed = transaction.commit().await.is_ok();
+            let made = entries(t).await.split_off(before);
+            assert!(made.iter().all(|entry| entry.resource_id.as_deref() != Some("b/1")), "{polls} polls");
+            let now =
+                t.value::<String>("SELECT label FROM shelf WHERE room = 'a' AND number = 1").await.unwrap();
+            let changed = committed && now == format!("d{polls}{says_so}");
+            let recorded = made.iter().filter(|entry| entry.resource_id.as_deref() == Some("a/1")).count();
+            assert_eq!(
+                recorded,
+                usize::from(changed),
+                "{polls} polls: what was dropped is recorded if it was done"
+            );
+        }
+    }
+});
