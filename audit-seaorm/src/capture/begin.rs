@@ -10,8 +10,8 @@ use sea_orm::{
 
 /// Begins a transaction, or a nested one.
 ///
-/// MySQL's driver doesn't notice when the future of a BEGIN is dropped, and would give a connection with an open
-/// transaction back to the pool. So that BEGIN gets a task of its own.
+/// The drivers don't notice when the future of a BEGIN is dropped: MySQL's would give a connection with an open transaction back to the pool,
+/// and PostgreSQL's at times one that waits for an answer for ever. So that BEGIN gets a task of its own. SQLite's is safe.
 pub(super) async fn begin<D>(
     db: &D,
     outers: Vec<Arc<DatabaseTransaction>>,
@@ -20,7 +20,7 @@ pub(super) async fn begin<D>(
 where
     D: Begin + Clone + Send + Sync + 'static,
 {
-    if db.backend() != DbBackend::MySql {
+    if db.backend() == DbBackend::Sqlite {
         return db.begin(options).await;
     }
     let db = db.clone();

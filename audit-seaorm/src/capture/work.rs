@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use tokio::sync::RwLock;
 
-use super::begin::to_the_end;
+use super::begin::{begin, to_the_end};
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
@@ -414,7 +414,13 @@ impl Capture {
                 |audited: &Arc<Audited>| catalogue.table(audited).is_some_and(|facts| facts.replaces);
             step.replaces() || step.target().is_some_and(by_definition)
         };
-        let shielded = self.backend == DbBackend::MySql || plan.steps().iter().any(replaces);
+        // PostgreSQL's driver at times waits for ever for the answer to a statement of a transaction that was dropped on its way.
+        let in_transaction = matches!(over, Over::Transaction(..));
+        let shielded = match self.backend {
+            DbBackend::MySql => true,
+            DbBackend::Postgres => in_transaction,
+            _ => plan.steps().iter().any(replaces),
+        };
         let again = may_record(plan.steps().iter().flat_map(Step::audited))
             .then(|| (request.clone().into_owned(), Arc::clone(&context)));
         let answer = match over {
@@ -573,8 +579,7 @@ impl Capture {
         loop {
             let sent = if attempt == attempts { request.take() } else { request.clone() };
             let Some(sent) = sent else { return Err(DbErr::Custom("no statement".into())) };
-            // Within a task that runs to its end, where that matters.
-            let db = pool.begin_with_options(options).await?;
+            let db = begin(pool, Vec::new(), options).await?;
             let context = Arc::clone(&context);
             let audit = self.in_force();
             let over = (&db, &state, true);

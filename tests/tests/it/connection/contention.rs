@@ -412,7 +412,9 @@ db_test!(c15_futures_dropped_at_any_await_leave_no_transaction_and_no_lock, asyn
                 "UPDATE loan SET book_id = 9 WHERE id = 2",
                 "DELETE FROM shelf WHERE room = 'z'",
             ] {
-                db.execute_unprepared(sql).await.unwrap();
+                db.execute_unprepared(sql)
+                    .await
+                    .unwrap_or_else(|error| panic!("after {way}, {polls} polls: {sql}: {error}"));
             }
             let mut statements = writes(t).map(|sql| sql.replace("v4lue", &format!("{way} {polls}")));
             statements[1] = "DELETE FROM shelf WHERE room = 'd'".to_owned();
