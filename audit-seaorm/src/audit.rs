@@ -13,6 +13,7 @@ use audit_core::{
 use sea_orm::{DatabaseConnection, EntityTrait};
 use tokio::task::JoinHandle;
 
+use crate::capture::pending::BeforeImages;
 use crate::metrics::{Counters, Metrics};
 use crate::registry::{Declared, Registry, Selection};
 use crate::scope::{self, Scope};
@@ -47,6 +48,12 @@ struct Inner {
     deferred: Mutex<Vec<JoinHandle<()>>>,
     /// Whether it is that which counts where there is no other.
     is_default: bool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        BeforeImages::of_process().end_audit(std::ptr::from_ref(self).addr());
+    }
 }
 
 /// Whether somebody has built an audit with settings of its own.
@@ -189,6 +196,11 @@ impl Audit {
     /// What happens to an operation on this resource whose entry can't be written.
     pub(crate) fn on_failure(&self, resource: &str) -> FailurePolicy {
         self.0.registry.on_failure(resource).unwrap_or(self.0.config.on_failure)
+    }
+
+    /// What tells it apart from others for as long as it lives.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -82,7 +82,7 @@ where
     audit.context(action, &audited.policy.resource).map_err(|error| to_db_err(&error))?;
     if !insert && let Some(row) = stored::before_write(&model, db, Write::Update, &audited).await? {
         let key = Key::new(db, TypeId::of::<A::Entity>(), key_of_row(&row));
-        BeforeImages::of_process().put(key, Write::Update, row, audit.config().pending_limit);
+        BeforeImages::of_process().put(&audit, key, Write::Update, row);
     }
     Ok(model)
 }
@@ -184,7 +184,7 @@ where
     if let Some(key) = delete_key(&model, db) {
         // That there is none is kept as well: else it couldn't be told from a row that was lost.
         let row = stored::before_write(&model, db, Write::Delete, &audited).await?;
-        BeforeImages::of_process().put(key, Write::Delete, row, audit.config().pending_limit);
+        BeforeImages::of_process().put(&audit, key, Write::Delete, row);
     }
     Ok(model)
 }

@@ -6,8 +6,8 @@
 //! several: each flow finds its own, the newest first, and all learn what a finished write has made of the row.
 //!
 //! Invariant: memory is bounded. What a failed write left behind is dropped when its scope ends, when it is older
-//! than [`KEPT_FOR`], or when more than the limit are waiting, oldest first. It is never taken for a later write:
-//! that one has put its own image on top.
+//! than [`KEPT_FOR`], when its audit is dropped, or when more of that audit's than its limit are waiting, oldest first. It
+//! is never taken for a later write: that one has put its own image on top.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +16,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
+use crate::Audit;
 use crate::scope::Scope;
 
 /// A write that takes longer than this has failed.
@@ -61,8 +62,12 @@ impl Key {
     }
 }
 
+/// The audit that a row waits for, by its address.
+type Owner = usize;
+
 struct Image {
     number: u64,
+    owner: Owner,
     flow: Flow,
     write: Write,
     since: Instant,
@@ -72,8 +77,8 @@ struct Image {
 #[derive(Default)]
 struct Waiting {
     images: HashMap<Key, Vec<Image>>,
-    /// By age; the number is the image's.
-    order: BTreeMap<u64, Key>,
+    /// By age, of each audit; the number is the image's.
+    order: HashMap<Owner, BTreeMap<u64, Key>>,
     next: u64,
 }
 
@@ -93,15 +98,19 @@ impl BeforeImages {
     }
 
     /// Keeps the row as it was before a write.
-    pub(crate) fn put<M: Any + Send>(&self, key: Key, write: Write, row: M, limit: usize) {
+    pub(crate) fn put<M: Any + Send>(&self, audit: &Audit, key: Key, write: Write, row: M) {
+        self.put_of(audit.address(), key, write, row, audit.config().pending_limit);
+    }
+
+    fn put_of<M: Any + Send>(&self, owner: Owner, key: Key, write: Write, row: M, limit: usize) {
         let now = Instant::now();
         self.with(|waiting| {
             let number = waiting.next;
             waiting.next += 1;
-            waiting.order.insert(number, key.clone());
-            let image = Image { number, flow: Flow::current(), write, since: now, row: Box::new(row) };
+            waiting.order.entry(owner).or_default().insert(number, key.clone());
+            let image = Image { number, owner, flow: Flow::current(), write, since: now, row: Box::new(row) };
             waiting.images.entry(key).or_default().push(image);
-            waiting.drop_stale(limit, now);
+            waiting.drop_stale(owner, limit, now);
         });
     }
 
@@ -117,7 +126,7 @@ impl BeforeImages {
             if images.is_empty() {
                 waiting.images.remove(key);
             }
-            waiting.order.remove(&image.number);
+            waiting.order.get_mut(&image.owner)?.remove(&image.number);
             Some(image)
         })?;
         image.row.downcast().ok().map(|row| *row)
@@ -151,14 +160,25 @@ impl BeforeImages {
     /// Drops what failed writes of a scope left behind.
     pub(crate) fn end_scope(&self, id: u64) {
         if self.len() > 0 {
-            self.with(|waiting| waiting.drop_flow(Flow::Scope(id)));
+            self.with(|waiting| waiting.drop_where(|image| image.flow == Flow::Scope(id)));
         }
+    }
+
+    /// Drops what waits for an audit that is no more.
+    pub(crate) fn end_audit(&self, owner: Owner) {
+        self.with(|waiting| {
+            waiting.drop_where(|image| image.owner == owner);
+            waiting.order.remove(&owner);
+        });
     }
 
     /// Number of rows that wait for writes over this connection.
     pub(crate) fn len_of<C>(&self, connection: &C) -> usize {
         let address = std::ptr::from_ref(connection).addr();
-        self.with(|waiting| waiting.order.values().filter(|key| key.connection == address).count())
+        self.with(|waiting| {
+            let of_it = waiting.images.iter().filter(|(key, _)| key.connection == address);
+            of_it.map(|(_, images)| images.len()).sum()
+        })
     }
 
     /// Number of rows that wait.
@@ -170,52 +190,51 @@ impl BeforeImages {
         // Each change of the maps is complete before anything in it can panic.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut waiting);
-        self.count.store(waiting.order.len(), Ordering::Release);
+        self.count.store(waiting.order.values().map(BTreeMap::len).sum(), Ordering::Release);
         result
     }
 }
 
 impl Waiting {
-    fn drop_stale(&mut self, limit: usize, now: Instant) {
-        while let Some((&number, key)) = self.order.first_key_value() {
-            let old = self.images.get(key).is_some_and(|images| {
-                images
-                    .iter()
-                    .any(|image| image.number == number && now.duration_since(image.since) > KEPT_FOR)
-            });
-            if !old && self.order.len() <= limit {
+    fn drop_stale(&mut self, owner: Owner, limit: usize, now: Instant) {
+        let Some(order) = self.order.get_mut(&owner) else { return };
+        while let Some(oldest) = order.first_entry() {
+            let (number, waiting) = (*oldest.key(), self.images.get(oldest.get()));
+            let is_old = |image: &Image| image.number == number && now.duration_since(image.since) > KEPT_FOR;
+            let any_old = waiting.is_some_and(|images| images.iter().any(is_old));
+            if !any_old && order.len() <= limit {
                 return;
             }
-            self.drop_image(number);
-        }
-    }
-
-    fn drop_flow(&mut self, flow: Flow) {
-        let numbers: Vec<u64> = self
-            .order
-            .values()
-            .filter_map(|key| self.images.get(key))
-            .flatten()
-            .filter(|image| image.flow == flow)
-            .map(|image| image.number)
-            .collect();
-        numbers.into_iter().for_each(|number| self.drop_image(number));
-    }
-
-    fn drop_image(&mut self, number: u64) {
-        let Some(key) = self.order.remove(&number) else { return };
-        if let Some(images) = self.images.get_mut(&key) {
-            images.retain(|image| image.number != number);
-            if images.is_empty() {
-                self.images.remove(&key);
+            let Some((_, key)) = order.pop_first() else { return };
+            if let Some(images) = self.images.get_mut(&key) {
+                images.retain(|image| image.number != number);
+                if images.is_empty() {
+                    self.images.remove(&key);
+                }
             }
         }
+    }
+
+    fn drop_where(&mut self, condition: impl Fn(&Image) -> bool) {
+        let Self { images, order, .. } = self;
+        images.retain(|_, images| {
+            for image in images.extract_if(.., |image| condition(image)) {
+                if let Some(order) = order.get_mut(&image.owner) {
+                    order.remove(&image.number);
+                }
+            }
+            !images.is_empty()
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two audits.
+    const A: Owner = 1;
+    const B: Owner = 2;
 
     fn key(connection: &u64, row: &str) -> Key {
         Key::new(connection, TypeId::of::<u8>(), row.to_owned())
@@ -225,13 +244,13 @@ mod tests {
     fn failing_writes_leak_nothing_beyond_the_limit() {
         let (images, connection) = (BeforeImages::default(), 1_u64);
         for i in 0..10_000 {
-            images.put(key(&connection, &i.to_string()), Write::Update, i, 100);
+            images.put_of(A, key(&connection, &i.to_string()), Write::Update, i, 100);
         }
         assert_eq!(images.len(), 100);
         assert_eq!(images.take::<i32>(&key(&connection, "9999"), Write::Update), Some(9999));
         assert_eq!(images.take::<i32>(&key(&connection, "0"), Write::Update), None);
         for i in 0..10_000 {
-            images.put(key(&connection, "same"), Write::Update, i, 100);
+            images.put_of(A, key(&connection, "same"), Write::Update, i, 100);
         }
         assert_eq!(images.len(), 100);
     }
@@ -239,8 +258,8 @@ mod tests {
     #[test]
     fn the_image_of_a_failed_write_is_never_taken_for_a_later_one() {
         let (images, connection) = (BeforeImages::default(), 1_u64);
-        images.put(key(&connection, "a"), Write::Update, "of the failed write", 9);
-        images.put(key(&connection, "a"), Write::Update, "of the later write", 9);
+        images.put_of(A, key(&connection, "a"), Write::Update, "of the failed write", 9);
+        images.put_of(A, key(&connection, "a"), Write::Update, "of the later write", 9);
         assert_eq!(images.take(&key(&connection, "a"), Write::Update), Some("of the later write"));
     }
 
@@ -248,9 +267,9 @@ mod tests {
     fn writes_of_one_row_over_two_connections_do_not_mix() {
         let images = BeforeImages::default();
         let (one, two) = (1_u64, 2_u64);
-        images.put(key(&one, "a"), Write::Update, 1, 9);
-        images.put(key(&two, "a"), Write::Update, 2, 9);
-        images.put(key(&one, "a"), Write::Delete, 3, 9);
+        images.put_of(A, key(&one, "a"), Write::Update, 1, 9);
+        images.put_of(A, key(&two, "a"), Write::Update, 2, 9);
+        images.put_of(A, key(&one, "a"), Write::Delete, 3, 9);
         assert_eq!(images.take(&key(&one, "a"), Write::Update), Some(1));
         assert_eq!(images.take(&key(&two, "a"), Write::Update), Some(2));
         assert_eq!(images.take(&key(&one, "a"), Write::Delete), Some(3));
@@ -260,10 +279,10 @@ mod tests {
     #[tokio::test]
     async fn a_write_in_flight_learns_of_the_one_that_came_first() {
         let (images, connection) = (BeforeImages::default(), 1_u64);
-        images.put(key(&connection, "a"), Write::Update, 0, 9);
+        images.put_of(A, key(&connection, "a"), Write::Update, 0, 9);
         // Another flow.
         crate::suspended(async {
-            images.put(key(&connection, "a"), Write::Update, 0, 9);
+            images.put_of(A, key(&connection, "a"), Write::Update, 0, 9);
             assert_eq!(images.take::<i32>(&key(&connection, "a"), Write::Update), Some(0));
             images.renew(&key(&connection, "a"), || 1);
         })
@@ -271,11 +290,27 @@ mod tests {
         assert_eq!(images.take::<i32>(&key(&connection, "a"), Write::Update), Some(1));
     }
 
+    #[test]
+    fn an_audit_drops_only_what_waits_for_it() {
+        let (images, connection) = (BeforeImages::default(), 1_u64);
+        images.put_of(B, key(&connection, "b"), Write::Update, "b", 9);
+        images.put_of(B, key(&connection, "same"), Write::Update, "b", 9);
+        for i in 0..10 {
+            images.put_of(A, key(&connection, &i.to_string()), Write::Update, "a", 2);
+        }
+        images.put_of(A, key(&connection, "same"), Write::Update, "a", 2);
+        assert_eq!(images.len(), 4, "two of each");
+        images.end_audit(A);
+        assert_eq!(images.len(), 2);
+        assert_eq!(images.take(&key(&connection, "b"), Write::Update), Some("b"));
+        assert_eq!(images.take(&key(&connection, "same"), Write::Update), Some("b"));
+    }
+
     #[tokio::test]
     async fn a_scope_takes_its_leftovers_with_it() {
         let (images, connection) = (BeforeImages::of_process(), 1_u64);
         let abandoned = crate::suspended(async {
-            images.put(key(&connection, "abandoned"), Write::Update, 0, 9);
+            images.put_of(A, key(&connection, "abandoned"), Write::Update, 0, 9);
             assert_eq!(images.len(), 1);
             std::future::pending::<()>().await;
         });

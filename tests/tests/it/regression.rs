@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use audit_seaorm::capture::hooks;
 use audit_seaorm::{
     Audit, AuditContext, Config, LogFilter, Operation, audit_action, get_audit_logs, log_failure, scope,
     suspended, testing,
@@ -100,6 +101,36 @@ db_test!(a_delete_whose_row_was_lost_is_an_error_and_not_silence, async |t| {
     transaction.commit().await.unwrap();
     let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(entries(t).await.len(), done, "each that says it was done is recorded");
+});
+
+// The rows of all audits of the process waited in one place: one with a small `pending_limit` dropped those of others, and
+// a delete of theirs failed after the fact.
+db_test!(the_limit_of_one_audit_drops_no_row_of_another, on(postgres, mysql), async |t| {
+    create_table(t, account::Entity).await;
+    let row = quiet_account(&t.db, "a", 1).await;
+    let mut others = Vec::new();
+    for cents in 0..6 {
+        others.push(quiet_account(&t.db, "b", cents).await);
+    }
+    let mut config = Config::default();
+    config.pending_limit = 2;
+    let narrow = Audit::builder().config(config).build().unwrap();
+    let (id, lock) = (row.id.to_string(), lock_row(t, row.id).await);
+    let mut waiting = std::pin::pin!(row.delete(&t.db));
+    let read = async {
+        while hooks::rows_waiting(&t.db) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        outcome = &mut waiting => panic!("the row is locked: {outcome:?}"),
+        () = read => {}
+    }
+    let crowd = others.into_iter().map(|row| row.delete(&t.db));
+    narrow.within(futures_util::future::join_all(crowd)).await;
+    lock.rollback().await.unwrap();
+    waiting.await.unwrap();
+    assert!(entries(t).await.iter().any(|entry| entry.resource_id.as_ref() == Some(&id)));
 });
 
 // After an update that changes nothing, a snapshot of MariaDB shows the row as it was long ago; that was recorded.
