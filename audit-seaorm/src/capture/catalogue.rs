@@ -510,35 +510,43 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
     let main = catalogue.tables.iter().filter(|(_, facts)| facts.id.0 == "main");
     let mut missing: BTreeMap<String, String> =
         main.map(|(table, facts)| (facts.id.1.clone(), table.clone())).collect();
-    let mut views = Vec::new();
+    let (mut views, mut definitions, mut named) = (Vec::new(), Vec::new(), BTreeSet::new());
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, TABLES)).await? {
         let (on, sql): (String, String) = (row.try_get("", "name")?, row.try_get("", "sql")?);
         let kind: String = row.try_get("", "type")?;
         if kind == "table" {
             missing.remove(&on);
         }
+        if kind != "trigger" {
+            named.insert(on.clone());
+        }
         if kind == "view" {
             views.push(View { schema: "main".into(), name: on, definition: sql });
             continue;
         }
-        let is_trigger = kind == "trigger";
+        definitions.push((on, sql, kind == "trigger"));
+    }
+    named.extend(catalogue.tables.values().map(|facts| facts.id.1.clone()));
+    for (on, sql, is_trigger) in definitions {
+        if is_trigger {
+            // As if by foreign keys: what is written to one may change rows of the other, also by way of a third.
+            let written = named.iter().filter(|table| **table != on && sql.contains(table.as_str()));
+            catalogue.actions.extend(written.map(|table| Action {
+                child: ("main".into(), table.clone()),
+                child_columns: Vec::new(),
+                parent: ("main".into(), on.clone()),
+                parent_visible: true,
+                parent_columns: Vec::new(),
+                on_delete: Rule::Cascade,
+                on_update: Rule::Cascade,
+            }));
+        }
         for facts in catalogue.tables.values_mut() {
             if facts.id.1 == on {
                 facts.triggers |= is_trigger;
                 let words: Vec<&str> = sql.split_whitespace().collect();
                 facts.replaces |=
                     words.windows(3).any(|words| words.join(" ").starts_with("on conflict replace"));
-            } else if is_trigger && sql.contains(&facts.id.1) {
-                // As if by a foreign key: what is written there may change rows here.
-                catalogue.actions.push(Action {
-                    child: facts.id.clone(),
-                    child_columns: Vec::new(),
-                    parent: (facts.id.0.clone(), on.clone()),
-                    parent_visible: true,
-                    parent_columns: Vec::new(),
-                    on_delete: Rule::Cascade,
-                    on_update: Rule::Cascade,
-                });
             }
         }
     }

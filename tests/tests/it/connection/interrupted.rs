@@ -131,6 +131,30 @@ db_test!(c17_a_trigger_that_another_program_made_is_noticed, on(sqlite), async |
     assert_eq!(entries(t).await.len() - before, 1, "what the trigger wrote");
 });
 
+db_test!(c17_what_triggers_write_by_way_of_tables_that_are_not_audited_is_recorded, on(sqlite), async |t| {
+    set_up(t).await;
+    for sql in [
+        "CREATE TABLE middle (id INT PRIMARY KEY, v TEXT)",
+        "CREATE TABLE child (id INT PRIMARY KEY REFERENCES plain (id) ON DELETE CASCADE)",
+        "INSERT INTO child VALUES (1)",
+        "CREATE VIEW seen AS SELECT * FROM plain",
+        "CREATE TRIGGER first AFTER UPDATE ON plain BEGIN INSERT INTO middle VALUES (random(), NEW.v); END",
+        "CREATE TRIGGER second AFTER INSERT ON middle BEGIN UPDATE shelf SET label = NEW.v WHERE room = 'b'; END",
+        "CREATE TRIGGER third AFTER DELETE ON child BEGIN INSERT INTO middle VALUES (random(), 'gone'); END",
+        "CREATE TRIGGER instead INSTEAD OF UPDATE ON seen BEGIN UPDATE plain SET v = NEW.v WHERE id = NEW.id; END",
+    ] {
+        t.execute(sql).await.unwrap();
+    }
+    let db = audited(t).await;
+    for sql in ["UPDATE plain SET v = 'a'", "UPDATE seen SET v = 'b'", "DELETE FROM plain"] {
+        let before = entries(t).await.len();
+        run(&db, sql).await;
+        let made: Vec<_> =
+            entries(t).await.drain(before..).map(|entry| (entry.action, entry.resource_id)).collect();
+        assert_eq!(made, [("update".to_owned(), Some("b/1".to_owned()))], "{sql}");
+    }
+});
+
 db_test!(c19_a_dropped_write_under_several_policies_loses_no_entry, on(sqlite), async |t| {
     set_up(t).await;
     let folder = tempfile::tempdir().unwrap();
