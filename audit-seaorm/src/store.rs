@@ -5,8 +5,8 @@ mod insert;
 use audit_core::{Entry, Error, FailurePolicy};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseExecutor,
-    DatabaseTransaction, DbBackend, DbErr, EntityTrait, Iterable, RuntimeErr,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseExecutor, DatabaseTransaction, DbBackend,
+    DbErr, EntityTrait, RuntimeErr,
 };
 
 pub(crate) use self::insert::insert;
@@ -296,18 +296,13 @@ async fn write_all<C: ConnectionTrait>(
 
 /// The insertion of an entry, which does nothing if this is so.
 fn insert_unless(entry: &Entry, condition: &Expr) -> Result<InsertStatement, DbErr> {
-    let row = audit_log::ActiveModel::from(entry);
-    let mut columns = Vec::new();
     let mut values = Query::select();
-    for column in audit_log::Column::iter() {
-        if let Some(value) = row.get(column).into_value() {
-            columns.push(column);
-            values.expr(column.save_as(Expr::val(value)));
-        }
+    for (column, value) in audit_log::FILLED.into_iter().zip(audit_log::values(entry)) {
+        values.expr(column.save_as(Expr::val(value)));
     }
     values.and_where(condition.clone().not());
     let mut insert = Query::insert();
-    insert.into_table(audit_log::Entity).columns(columns);
+    insert.into_table(audit_log::Entity).columns(audit_log::FILLED);
     insert.select_from(values).map_err(|error| DbErr::Query(RuntimeErr::Internal(error.to_string())))?;
     Ok(insert)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext, scope};
 use audit_tests::{DbBackend, TestDb, name_of};
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Schema, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema, Statement};
 
 use crate::concurrent;
 use crate::entity::{hooked, plain, triggered};
@@ -75,13 +75,16 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     let db = audit.connect(t.db.clone()).with_context(context());
 
     println!(
-        "| {}: one connection, no transaction | audited / plain | trigger / plain | hooks in a transaction / plain | processor time of a row, program + server, µs: {} |",
+        "| {}: one connection | audited / plain | trigger / plain | hooks in a transaction / plain | processor time of a row, program + server, µs: {} |",
         name_of(backend),
         sides.iter().map(|side| format!("{side:?}").to_lowercase()).collect::<Vec<_>>().join("; ")
     );
     println!("|---|---|---|---|---|");
     let singles = [("create", Work::Create), ("update", Work::Update), ("delete", Work::Delete)];
-    measure(&t, &db, &sides, &singles, 100, rounds).await;
+    measure(&t, &db, &sides, &singles, 100, false, rounds).await;
+    let apart = ["create", "update", "delete"].map(|name| format!("{name}, each in a transaction of yours"));
+    let apart: Vec<_> = apart.iter().zip(singles).map(|(name, (_, work))| (name.as_str(), work)).collect();
+    measure(&t, &db, &sides, &apart, 100, true, rounds).await;
     if std::env::var_os("SINGLE").is_some() {
         return;
     }
@@ -91,9 +94,9 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
     // They see none of what follows.
     sides.pop();
     let bulks = [("insert_many", Work::InsertMany)];
-    measure(&t, &db, &sides, &bulks, 1_000, rounds).await;
+    measure(&t, &db, &sides, &bulks, 1_000, false, rounds).await;
     let bulks = [("update_many", Work::UpdateMany), ("delete_many", Work::DeleteMany)];
-    measure(&t, &db, &sides, &bulks, 20_000, (rounds / 4).max(3)).await;
+    measure(&t, &db, &sides, &bulks, 20_000, false, (rounds / 4).max(3)).await;
     pass_through(&t, &db, rounds).await;
     if backend == DbBackend::Postgres {
         size(&audit).await;
@@ -107,6 +110,7 @@ async fn measure(
     sides: &[Side],
     works: &[(&str, Work)],
     count: i64,
+    in_transactions: bool,
     rounds: usize,
 ) {
     let bulk = count > 100;
@@ -131,11 +135,14 @@ async fn measure(
                 let side = sides[(round + turn) % sides.len()];
                 let ids = &mut ids[side as usize];
                 let (before, start) = (Processor::now(server), Instant::now());
-                match side {
-                    Side::Plain => plain::run(&t.db, *work, count, ids).await,
-                    Side::Audited => hooked::run(db, *work, count, ids).await,
-                    Side::Trigger => triggered::run(&t.db, *work, count, ids).await,
-                    Side::Hooks => scope(context(), by_hooks(t, *work, count, ids)).await,
+                match (side, in_transactions) {
+                    (Side::Plain, false) => plain::run(&t.db, *work, count, ids).await,
+                    (Side::Plain, true) => plain::run_apart(&t.db, *work, count, ids).await,
+                    (Side::Audited, false) => hooked::run(db, *work, count, ids).await,
+                    (Side::Audited, true) => hooked::run_apart(db, *work, count, ids).await,
+                    (Side::Trigger, false) => triggered::run(&t.db, *work, count, ids).await,
+                    (Side::Trigger, true) => triggered::run_apart(&t.db, *work, count, ids).await,
+                    (Side::Hooks, _) => scope(context(), hooked::run_apart(&t.db, *work, count, ids)).await,
                 }
                 .expect("the work");
                 times[side as usize] = start.elapsed();
@@ -257,24 +264,6 @@ async fn size(audit: &Audit) {
 /// Who does it, over the connection and by hooks.
 fn context() -> AuditContext {
     AuditContext::user(1).named("Ann").tenant("acme")
-}
-
-/// Each write in a transaction of its own.
-async fn by_hooks(t: &TestDb, work: Work, count: i64, ids: &mut Vec<i64>) -> Result<(), DbErr> {
-    for (n, id) in match work {
-        Work::Create => (0..count).map(|n| (n, 0)).collect(),
-        _ => (0..).zip(std::mem::take(ids)).collect::<Vec<(i64, i64)>>(),
-    } {
-        let transaction = t.db.begin().await?;
-        match work {
-            Work::Create => ids.push(hooked::row(n).insert(&transaction).await?.id),
-            Work::Update => ids.push(hooked::change(id, n).update(&transaction).await?.id),
-            Work::Delete => _ = hooked::key(id).delete(&transaction).await?,
-            Work::InsertMany | Work::UpdateMany | Work::DeleteMany => {}
-        }
-        transaction.commit().await?;
-    }
-    Ok(())
 }
 
 async fn create_table<E: EntityTrait>(t: &TestDb, entity: E) {

@@ -104,6 +104,36 @@ macro_rules! account {
                 }
                 Ok(())
             }
+
+            /// Writes one row after the other, each in a transaction of its own.
+            #[allow(dead_code, reason = "not every table is driven in this way")]
+            pub(crate) async fn run_apart<D: sea_orm::TransactionTrait>(
+                db: &D,
+                work: $crate::connection::Work,
+                count: i64,
+                ids: &mut Vec<i64>,
+            ) -> Result<(), sea_orm::DbErr> {
+                use $crate::connection::Work;
+                use sea_orm::TransactionSession;
+                let rows: Vec<(i64, i64)> = match work {
+                    Work::Create => (0..count).map(|n| (n, 0)).collect(),
+                    _ => (0..).zip(ids.iter().copied()).collect(),
+                };
+                for (n, id) in rows {
+                    let transaction = db.begin().await?;
+                    match work {
+                        Work::Create => ids.push(row(n).insert(&transaction).await?.id),
+                        Work::Update => _ = change(id, n).update(&transaction).await?,
+                        Work::Delete => _ = key(id).delete(&transaction).await?,
+                        Work::InsertMany | Work::UpdateMany | Work::DeleteMany => {}
+                    }
+                    transaction.commit().await?;
+                }
+                if matches!(work, Work::Delete) {
+                    ids.clear();
+                }
+                Ok(())
+            }
         }
     };
 }
