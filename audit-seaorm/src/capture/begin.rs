@@ -1,4 +1,4 @@
-//! Transactions that begin, and work that runs to its end, also if whoever waits for it is dropped.
+//! Transactions that begin and are rolled back, and work that runs to its end, also if whoever waits for it is dropped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,6 +7,27 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions,
     TransactionTrait,
 };
+use tokio::sync::OwnedMutexGuard;
+
+/// The right to use a transaction's connection, and that of all transactions around it and within it: held while a write and
+/// its entries are under way.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
+/// What who works in a transaction needs of those around it, let go in this order: whoever has the turn may end them.
+#[expect(dead_code, reason = "to be held is all that they are for")]
+pub(super) struct Share {
+    /// If they were dropped while their connection is in use, they couldn't be rolled back (SeaORM panics), and the next statement
+    /// would be outside of any transaction.
+    pub(super) outers: Vec<Arc<DatabaseTransaction>>,
+    pub(super) turn: Option<Turn>,
+}
+
+impl Share {
+    /// Of a transaction with none around it.
+    pub(super) fn none() -> Self {
+        Self { outers: Vec::new(), turn: None }
+    }
+}
 
 /// Begins a transaction, or a nested one.
 ///
@@ -14,7 +35,7 @@ use sea_orm::{
 /// and PostgreSQL's at times one that waits for an answer for ever. So that BEGIN gets a task of its own. SQLite's is safe.
 pub(super) async fn begin<D>(
     db: &D,
-    outers: Vec<Arc<DatabaseTransaction>>,
+    share: Share,
     options: TransactionOptions,
 ) -> Result<DatabaseTransaction, DbErr>
 where
@@ -27,10 +48,22 @@ where
     to_the_end(async move {
         let begun = db.begin(options).await;
         drop(db);
-        drop(outers);
-        begun
+        // If nobody waits for it any more, what has begun is rolled back before the turn ends.
+        begun.map(|begun| (begun, share))
     })
     .await
+    .map(|(begun, _)| begun)
+}
+
+/// Rolls back a transaction that capture has begun for a write that failed. What failed first is what the caller has to know; a connection
+/// that can't roll back is not reused.
+pub(super) async fn roll_back(db: DatabaseTransaction) {
+    if ConnectionTrait::get_database_backend(&db) == DbBackend::Sqlite {
+        // A statement with OR ROLLBACK has ended SQLite's transaction, and not the driver's, whose rollback then fails: its
+        // connection would stay in a transaction for ever. Within one that is still there, this does nothing.
+        _ = db.execute_unprepared("BEGIN").await;
+    }
+    _ = db.rollback().await;
 }
 
 /// What a transaction can be begun on.

@@ -96,6 +96,13 @@ pub(super) async fn before(
                     reached.0.push((Arc::clone(audited), rows));
                     fresh
                 }
+                None if let Some(table) = catalogue.part_of(&action.child.1) => {
+                    let reason = format!(
+                        "a foreign key of its part `{}` alone follows `{}`; declare it on the whole table",
+                        action.child.1, parent.1
+                    );
+                    return Err(super::refusal::refused(table, &reason));
+                }
                 // Not audited itself, but perhaps a step on the way to one that is.
                 None => {
                     let mut fresh = false;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
-use super::sql::TableName;
+use super::sql::{TableName, Words, words_of_definition};
 use super::text::quote;
 use crate::Registry;
 use crate::registry::Audited;
@@ -21,6 +21,14 @@ pub(super) struct Catalogue {
     actions: Vec<Action>,
     /// Views of audited tables, and their partitions, children and parents, by name in lower case.
     relatives: BTreeMap<String, String>,
+    /// Those of them that hold rows: not the views.
+    parts: BTreeSet<String>,
+    /// Views of tables whose changes reach audited ones by foreign keys, and their partitions, children and parents, by name in lower
+    /// case (PostgreSQL and MySQL).
+    leading: BTreeMap<String, String>,
+    /// On SQLite, tables whose triggers write to audited ones, and those of them whose triggers may replace rows there.
+    triggering: BTreeSet<String>,
+    replacing: BTreeSet<String>,
     /// By the name of a view the audited tables that it is made of.
     views: BTreeMap<String, BTreeSet<String>>,
     /// On SQLite, where they are in `tables` all the same, the audited tables that aren't there.
@@ -151,7 +159,10 @@ impl Catalogue {
             DbBackend::Sqlite => sqlite(db, &audited).await?,
             _ => Self::default(),
         };
-        catalogue.find_reaching(&audited);
+        let reached = catalogue.find_reaching(&audited);
+        if db.get_database_backend() == DbBackend::Postgres {
+            catalogue.find_leading(db, &reached).await?;
+        }
         Ok(catalogue)
     }
 
@@ -181,6 +192,28 @@ impl Catalogue {
     /// The audited table whose rows are written under this name as well.
     pub(super) fn stands_for(&self, name: &str) -> Option<&str> {
         self.relatives.get(&name.to_lowercase()).map(String::as_str)
+    }
+
+    /// The audited table of which this one, which isn't a view, holds rows, or which holds rows of this one.
+    pub(super) fn part_of(&self, name: &str) -> Option<&str> {
+        let name = name.to_lowercase();
+        self.parts.get(&name).and_then(|name| self.relatives.get(name)).map(String::as_str)
+    }
+
+    /// The table that is written under this name, if audited rows follow it by foreign keys.
+    pub(super) fn leads_to(&self, name: &str) -> Option<&str> {
+        self.leading.get(&name.to_lowercase()).map(String::as_str)
+    }
+
+    /// A table in this text whose changes may reach an audited one.
+    pub(super) fn reaching_in(&self, words: &Words) -> Option<&String> {
+        self.reaching.iter().find(|name| words.has(name))
+    }
+
+    /// Whether triggers of this table, on SQLite, write to audited tables; and whether they may replace rows there.
+    pub(super) fn triggers_write(&self, table: &str) -> [bool; 2] {
+        let table = table.to_lowercase();
+        [self.triggering.contains(&table), self.replacing.contains(&table)]
     }
 
     /// Whether the entity's table is there.
@@ -253,13 +286,13 @@ impl Catalogue {
         self.actions.iter().filter(move |action| action.parent == *parent)
     }
 
-    fn find_reaching(&mut self, audited: &[&Arc<Audited>]) {
+    fn find_reaching(&mut self, audited: &[&Arc<Audited>]) -> BTreeSet<TableId> {
         let mut reached: BTreeSet<TableId> = self.tables.values().map(|facts| facts.id.clone()).collect();
         reached.extend(audited.iter().map(|audited| (String::new(), audited.policy.table.clone())));
         loop {
             let before = reached.len();
             for action in self.actions.iter().filter(|action| action.acts()) {
-                if reached.contains(&action.child) {
+                if reached.contains(&action.child) || self.part_of(&action.child.1).is_some() {
                     reached.insert(action.parent.clone());
                 }
             }
@@ -267,9 +300,90 @@ impl Catalogue {
                 break;
             }
         }
-        self.reaching.extend(reached.into_iter().map(|(_, name)| name.to_lowercase()));
+        self.reaching.extend(reached.iter().map(|(_, name)| name.to_lowercase()));
+        reached
+    }
+
+    /// Finds the relatives of tables that aren't audited and reach audited ones (PostgreSQL).
+    async fn find_leading<C: ConnectionTrait>(
+        &mut self,
+        db: &C,
+        reached: &BTreeSet<TableId>,
+    ) -> Result<(), DbErr> {
+        let known = |id: &TableId| self.tables.values().any(|facts| facts.id == *id);
+        let parents = reached.iter().filter(|id| !id.0.is_empty() && !known(id));
+        let parents: Vec<String> =
+            parents.map(|(schema, name)| quoted(DbBackend::Postgres, &format!("{schema}.{name}"))).collect();
+        if parents.is_empty() {
+            return Ok(());
+        }
+        let ask = Statement::from_sql_and_values(DbBackend::Postgres, RELATIVES, [Value::from(parents)]);
+        for row in db.query_all_raw(ask).await? {
+            let name = row.try_get::<String>("", "name")?.to_lowercase();
+            if !self.reaching.contains(&name) && !self.relatives.contains_key(&name) {
+                self.leading.insert(name, row.try_get("", "wanted")?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the tables of SQLite's whose triggers write to audited ones, by way of others or not; and those of them whose triggers may
+    /// replace rows there.
+    fn find_triggering(&mut self, triggers: &[Trigger]) {
+        let audited = |name: &str| self.tables.values().find(|facts| facts.id.1 == name);
+        let writes = |trigger: &&Trigger| trigger.names.iter().any(|name| audited(name).is_some());
+        let replaces = |trigger: &&Trigger| {
+            trigger.replaces
+                || trigger.names.iter().filter_map(|name| audited(name)).any(|facts| facts.replaces)
+        };
+        let on = |trigger: &Trigger| trigger.on.clone();
+        let mut triggering: BTreeSet<String> = triggers.iter().filter(writes).map(on).collect();
+        let mut replacing: BTreeSet<String> =
+            triggers.iter().filter(writes).filter(replaces).map(on).collect();
+        loop {
+            let before = triggering.len() + replacing.len();
+            for trigger in triggers {
+                if trigger.names.iter().any(|name| triggering.contains(name)) {
+                    triggering.insert(trigger.on.clone());
+                    if trigger.replaces {
+                        replacing.insert(trigger.on.clone());
+                    }
+                }
+            }
+            for action in self.actions.iter().filter(|action| action.acts()) {
+                if replacing.contains(&action.child.1) {
+                    replacing.insert(action.parent.1.clone());
+                }
+            }
+            if triggering.len() + replacing.len() == before {
+                break;
+            }
+        }
+        (self.triggering, self.replacing) = (triggering, replacing);
     }
 }
+
+/// A trigger of SQLite's.
+struct Trigger {
+    on: String,
+    /// The tables and views that it names.
+    names: Vec<String>,
+    /// Whether it has a statement that replaces rows.
+    replaces: bool,
+}
+
+/// The views of tables, and their partitions, children and parents, on PostgreSQL.
+const RELATIVES: &str = "\
+    WITH RECURSIVE related(wanted, oid) AS ( \
+      SELECT w.name, pg_catalog.to_regclass(w.name)::oid FROM unnest($1::text[]) AS w(name) \
+      UNION \
+      SELECT r.wanted, x.oid FROM related r CROSS JOIN LATERAL ( \
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid \
+        UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
+        UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
+          WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
+    SELECT r.wanted, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows \
+    FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
 
 fn texts(row: &QueryResult, column: &str) -> Result<Vec<String>, DbErr> {
     // Joined by the unit separator: the one form that all three databases can send.
@@ -331,17 +445,6 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         JOIN pg_catalog.pg_class cc ON cc.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
         JOIN pg_catalog.pg_class pc ON pc.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
         WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))";
-    const RELATIVES: &str = "\
-        WITH RECURSIVE related(wanted, oid) AS ( \
-          SELECT w.name, pg_catalog.to_regclass(w.name)::oid FROM unnest($1::text[]) AS w(name) \
-          UNION \
-          SELECT r.wanted, x.oid FROM related r CROSS JOIN LATERAL ( \
-            SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid \
-            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
-            UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
-              WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
-        SELECT r.wanted, c.relname::text AS name FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid \
-        WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
     let names: Vec<(String, &str)> = audited
         .iter()
         .map(|audited| (quoted(DbBackend::Postgres, &audited.policy.table), audited.policy.table.as_str()))
@@ -385,8 +488,12 @@ async fn postgres<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Resu
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
         let name: String = row.try_get("", "name")?;
         if !catalogue.tables.values().any(|facts| facts.id.1 == name) {
-            catalogue.views.entry(name.to_lowercase()).or_default().insert(table.clone());
-            catalogue.relatives.insert(name.to_lowercase(), table);
+            let name = name.to_lowercase();
+            if row.try_get("", "holds_rows")? {
+                catalogue.parts.insert(name.clone());
+            }
+            catalogue.views.entry(name.clone()).or_default().insert(table.clone());
+            catalogue.relatives.insert(name, table);
         }
     }
     for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
@@ -480,6 +587,27 @@ async fn mysql<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<
     for row in db.query_all_raw(Statement::from_string(backend, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
     }
+    let reached = catalogue.find_reaching(audited);
+    loop {
+        let known = catalogue.leading.len();
+        for view in &views {
+            let name = view.name.to_lowercase();
+            let parent = reached.iter().find(|(schema, table)| view.names(schema, table, "`"));
+            let other = views.iter().find(|other| {
+                catalogue.leading.contains_key(&other.name.to_lowercase())
+                    && view.names(&other.schema, &other.name, "`")
+            });
+            let parent = parent.map(|(_, table)| table).or(other.map(|other| &other.name));
+            if let Some(parent) = parent
+                && !catalogue.relatives.contains_key(&name)
+            {
+                catalogue.leading.insert(name, parent.clone());
+            }
+        }
+        if catalogue.leading.len() == known {
+            break;
+        }
+    }
     Ok(catalogue)
 }
 
@@ -492,15 +620,19 @@ async fn schema_version<C: ConnectionTrait>(db: &C) -> Result<Option<i64>, DbErr
 
 async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
     const KEYS: &str = "\
-        SELECT l.schema AS child_schema, lower(l.name) AS child, l.schema AS parent_schema, lower(f.\"table\") AS parent, l.schema = 'main' AS parent_visible, \
+        SELECT l.schema AS child_schema, l.name AS child, l.schema AS parent_schema, f.\"table\" AS parent, l.schema = 'main' AS parent_visible, \
           f.on_delete AS on_delete, f.on_update AS on_update, f.\"from\" AS child_columns, \
           coalesce(f.\"to\", '') AS parent_columns \
         FROM pragma_table_list l, pragma_foreign_key_list(l.name, l.schema) f WHERE l.type = 'table' AND l.schema <> 'temp'";
-    const TABLES: &str = "SELECT type, lower(tbl_name) AS name, lower(coalesce(sql, '')) AS sql FROM sqlite_master WHERE type IN ('trigger', 'table', 'view')";
+    const TABLES: &str = "SELECT type, tbl_name AS name, coalesce(sql, '') AS sql FROM sqlite_master WHERE type IN ('trigger', 'table', 'view')";
     // First: what changes while the rest is read makes it another one.
     let mut catalogue = Catalogue { version: schema_version(db).await?, ..Catalogue::default() };
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, KEYS)).await? {
-        catalogue.actions.push(action(&row)?);
+        let mut action = action(&row)?;
+        for (_, name) in [&mut action.child, &mut action.parent] {
+            *name = name.to_lowercase();
+        }
+        catalogue.actions.push(action);
     }
     for audited in audited {
         let (schema, name) = audited.policy.table.split_once('.').unwrap_or(("main", &audited.policy.table));
@@ -513,7 +645,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
     let (mut views, mut definitions, mut named) = (Vec::new(), Vec::new(), BTreeSet::new());
     for row in db.query_all_raw(Statement::from_string(DbBackend::Sqlite, TABLES)).await? {
         let (on, sql): (String, String) = (row.try_get("", "name")?, row.try_get("", "sql")?);
-        let kind: String = row.try_get("", "type")?;
+        let (on, kind) = (on.to_lowercase(), row.try_get::<String>("", "type")?);
         if kind == "table" {
             missing.remove(&on);
         }
@@ -521,17 +653,24 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
             named.insert(on.clone());
         }
         if kind == "view" {
-            views.push(View { schema: "main".into(), name: on, definition: sql });
+            views.push(View { schema: "main".into(), name: on, definition: sql.to_lowercase() });
             continue;
         }
         definitions.push((on, sql, kind == "trigger"));
     }
     named.extend(catalogue.tables.values().map(|facts| facts.id.1.clone()));
+    let mut triggers = Vec::new();
     for (on, sql, is_trigger) in definitions {
+        let words = words_of_definition(&sql);
+        let has = |phrase: &[&str]| match &words {
+            Some(words) => words.windows(phrase.len()).any(|words| words == phrase),
+            None => phrase.iter().all(|word| sql.to_lowercase().contains(word)),
+        };
         if is_trigger {
             // As if by foreign keys: what is written to one may change rows of the other, also by way of a third.
-            let written = named.iter().filter(|table| **table != on && sql.contains(table.as_str()));
-            catalogue.actions.extend(written.map(|table| Action {
+            let written: Vec<String> =
+                named.iter().filter(|table| **table != on && has(&[table.as_str()])).cloned().collect();
+            catalogue.actions.extend(written.iter().map(|table| Action {
                 child: ("main".into(), table.clone()),
                 child_columns: Vec::new(),
                 parent: ("main".into(), on.clone()),
@@ -540,16 +679,15 @@ async fn sqlite<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result
                 on_delete: Rule::Cascade,
                 on_update: Rule::Cascade,
             }));
+            let replaces = has(&["or", "replace"]) || has(&["replace", "into"]);
+            triggers.push(Trigger { on: on.clone(), names: written, replaces });
         }
-        for facts in catalogue.tables.values_mut() {
-            if facts.id.1 == on {
-                facts.triggers |= is_trigger;
-                let words: Vec<&str> = sql.split_whitespace().collect();
-                facts.replaces |=
-                    words.windows(3).any(|words| words.join(" ").starts_with("on conflict replace"));
-            }
+        for facts in catalogue.tables.values_mut().filter(|facts| facts.id.1 == on) {
+            facts.triggers |= is_trigger;
+            facts.replaces |= has(&["on", "conflict", "replace"]);
         }
     }
+    catalogue.find_triggering(&triggers);
     catalogue.missing = missing.into_values().collect();
     catalogue.find_views(&views, "");
     Ok(catalogue)

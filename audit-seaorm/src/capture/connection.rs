@@ -123,7 +123,7 @@ impl AuditConnection {
 
     async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {
         let isolation = options.isolation_level;
-        let inner = begin::begin(&self.inner, Vec::new(), options).await?;
+        let inner = begin::begin(&self.inner, begin::Share::none(), options).await?;
         Ok(AuditTransaction::begun(inner, Arc::clone(&self.capture), self.context.clone(), isolation))
     }
 

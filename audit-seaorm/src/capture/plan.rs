@@ -340,6 +340,15 @@ impl Plans {
                     let (schema, name) = split_name(&table.to_lowercase());
                     return Err(self.refuse(reason, [&TableName { schema, name }]));
                 }
+                if !matches!(step.parsed.what, What::Insert(_))
+                    && let Some(table) = catalogue.leads_to(&name.name)
+                {
+                    return Err(format!(
+                        "`{}` is a view or a partition of `{table}`, which audited rows follow by foreign keys; write to that table",
+                        name.name
+                    )
+                    .into());
+                }
                 let target = self.audited(name)?.cloned();
                 // Only deletes and updates reach other tables by foreign keys; on SQLite, triggers count as well.
                 let removes = match &step.parsed.what {
@@ -358,10 +367,16 @@ impl Plans {
                         return Err(own(&name.name));
                     }
                     step.others.extend(self.audited(name)?.cloned());
+                    if let Some(table) = catalogue.part_of(&name.name) {
+                        let (schema, name) = split_name(&table.to_lowercase());
+                        step.others.extend(self.audited(&TableName { schema, name })?.cloned());
+                    }
                 }
                 // SQLite's triggers name the tables that labels come from, and would be in the way.
                 let labels = sqlite && names.iter().any(|name| self.tables.gives_labels(name));
-                step.captured = !step.others.is_empty() || labels;
+                // On SQLite, rows of a table that is dropped are deleted before, and others follow.
+                let cascades = sqlite && names.iter().any(|name| catalogue.reaches(&name.name));
+                step.captured = !step.others.is_empty() || labels || cascades;
             }
             What::Other { reason, tables, .. }
                 if (reason.contains("TRUNCATE") || reason.contains("DROP of more"))
@@ -375,14 +390,16 @@ impl Plans {
             }
             // SQLite's triggers see what it does, whatever it is.
             What::Other { words, .. } if sqlite => {
-                step.captured = self.tables.names().any(|name| words.may_mean(name));
+                step.captured = self.tables.names().any(|name| words.may_mean(name))
+                    || catalogue.reaching_in(words).is_some();
             }
             What::Other { reason, tables, words } => {
                 let named = tables
                     .iter()
                     .find(|name| self.tables.get(name).is_some() || catalogue.reaches(&name.name));
                 let named = named.map(|name| &name.name);
-                if let Some(name) = named.or_else(|| self.named(words)) {
+                let named = named.or_else(|| self.named(words)).or_else(|| catalogue.reaching_in(words));
+                if let Some(name) = named {
                     let text = format!("`{name}` is audited, and this statement can't be recorded: {reason}");
                     let mut refusal = self.refuse(text, tables);
                     refusal.why.clone_from(reason);
@@ -399,7 +416,7 @@ impl Plans {
                 }
             }
             What::Unreadable { reason, words } => {
-                if let Some(name) = self.named(words) {
+                if let Some(name) = self.named(words).or_else(|| catalogue.reaching_in(words)) {
                     let text = format!(
                         "`{name}` is audited, and this statement may change it but can't be parsed: {reason}"
                     );
@@ -468,8 +485,13 @@ fn sets_unnamed(text: &str) -> bool {
 const DEPENDS: &str = "what a backslash or a double quote means in this text depends on the server's settings; pass values as parameters";
 
 /// Settings that change how a text is read, or switch off what capture stands on.
-const CHANGES_MEANING: &[&str] =
-    &["standard_conforming_strings", "sql_mode", "session_replication_role", "recursive_triggers"];
+const CHANGES_MEANING: &[&str] = &[
+    "extra_float_digits",
+    "recursive_triggers",
+    "session_replication_role",
+    "sql_mode",
+    "standard_conforming_strings",
+];
 
 impl fmt::Debug for Plans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -492,6 +514,10 @@ fn is_wanted(what: &What, target: &Audited) -> bool {
 fn is_own(name: &str) -> bool {
     const GUARDS: [&str; 4] = ["append_only", "refuse_", "replace_guard", "truncate_guard"];
     let name = name.to_ascii_lowercase();
+    // What capture has put on SQLite's connections.
+    if name.starts_with("audit_capture_") {
+        return true;
+    }
     crate::entity::own().any(|own| {
         let rest = name.strip_prefix(own);
         rest == Some("")

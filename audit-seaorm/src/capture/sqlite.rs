@@ -26,7 +26,7 @@ use sea_orm::{
 use self::labels::{KEPT, Keeper, References};
 use super::catalogue::Catalogue;
 use super::images::{Image, entries, merged};
-use super::plan::Step;
+use super::plan::{Step, target_of};
 use super::refusal::refused;
 use super::request::{Answer, Ask, Request};
 use super::sql::{Conflict, What};
@@ -128,16 +128,10 @@ impl Engine {
         let mut done = self.armed(work, steps, &request, ask).await;
         if done.as_ref().is_err_and(|error| error.to_string().contains("audit_capture")) {
             // The connection is new to us, or the schema has changed. Nothing has been done.
-            self.install(work.db).await?;
-            if let Some(catalogue) = work.catalogue.renewed(work.db, work.registry).await? {
-                self.outdated.store(true, Ordering::Release);
-                let replaces = self.replaces(&catalogue, steps).inspect_err(|_| work.state.end_write())?;
-                if replaces && !recursive && !recurses(work.db).await? {
-                    recursive = true;
-                    work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
-                }
-            }
-            done = self.armed(work, steps, &request, ask).await;
+            done = match self.prepare(work, steps, &mut recursive).await {
+                Ok(()) => self.armed(work, steps, &request, ask).await,
+                Err(error) => Err(error),
+            };
         }
         if recursive {
             work.db.execute_unprepared("PRAGMA recursive_triggers = 0").await?;
@@ -160,6 +154,19 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Makes a connection ready, and finds out what another program has defined since capture looked last.
+    async fn prepare(&self, work: &Work<'_>, steps: &[Step], recursive: &mut bool) -> Result<(), DbErr> {
+        self.install(work.db).await?;
+        if let Some(catalogue) = work.catalogue.renewed(work.db, work.registry).await? {
+            self.outdated.store(true, Ordering::Release);
+            if self.replaces(&catalogue, steps)? && !*recursive && !recurses(work.db).await? {
+                work.db.execute_unprepared("PRAGMA recursive_triggers = 1").await?;
+                *recursive = true;
+            }
+        }
+        Ok(())
     }
 
     /// Arms the triggers and runs the statement in one call of the driver, each of which costs a change of threads;
@@ -217,8 +224,18 @@ impl Engine {
             let conflict = match &step.parsed.what {
                 What::Insert(insert) => &insert.conflict,
                 What::Update(update) => &update.or,
-                _ => continue,
+                _ => &Conflict::None,
             };
+            if let Some(name) = target_of(&step.parsed) {
+                let [writes, replaces] = catalogue.triggers_write(&name.name);
+                // A statement's conflict clause counts for what its triggers write.
+                if replaces || (writes && *conflict == Conflict::Replace) {
+                    return Err(refused(
+                        &name.name,
+                        "its triggers replace rows of audited tables; delete and insert them, or use ON CONFLICT .. DO UPDATE",
+                    ));
+                }
+            }
             let Some(target) = step.target() else { continue };
             let facts = catalogue.table(target);
             if *conflict == Conflict::Replace || facts.is_some_and(|facts| facts.replaces) {
@@ -310,7 +327,15 @@ impl Engine {
     async fn install(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
         self.uninstall(db).await?;
         let query = |sql: &str| Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
-        let mut script = String::new();
+        // What the triggers need comes before them, and that everything is there is said last: if the future is dropped, the driver stops
+        // between two of these statements.
+        let mut script = format!(
+            "{}; CREATE TEMP TABLE audit_capture_state (armed, fingerprint, version); {ARMING};\n",
+            self.images
+        );
+        if !self.keepers.is_empty() {
+            _ = writeln!(script, "{KEPT};");
+        }
         let mut present = BTreeSet::new();
         let tables =
             "SELECT lower(schema) AS schema, lower(name) AS name FROM pragma_table_list WHERE type = 'table'";
@@ -332,20 +357,16 @@ impl Engine {
                 }
             }
         }
-        _ = write!(
-            script,
-            "{}; CREATE TEMP TABLE audit_capture_state (armed, fingerprint, version); \
-             INSERT INTO temp.audit_capture_state SELECT 0, {}, schema_version FROM pragma_schema_version; {ARMING}",
-            self.images, self.fingerprint
-        );
-        if !self.keepers.is_empty() {
-            _ = write!(script, "; {KEPT}");
-        }
         for Keeper { table: (schema, name), trigger } in &self.keepers {
             if present.contains(&(schema.to_ascii_lowercase(), name.to_ascii_lowercase())) {
-                _ = write!(script, "; {trigger}");
+                _ = writeln!(script, "{trigger};");
             }
         }
+        _ = write!(
+            script,
+            "INSERT INTO temp.audit_capture_state SELECT 0, {}, schema_version FROM pragma_schema_version",
+            self.fingerprint
+        );
         db.execute_unprepared(&script).await.map(|_| ())
     }
 
@@ -433,8 +454,8 @@ async fn recurses(db: &DatabaseTransaction) -> Result<bool, DbErr> {
 const ARMING: &str = "\
     CREATE TEMP VIEW audit_capture_arm AS SELECT fingerprint FROM audit_capture_state; \
     CREATE TEMP TRIGGER audit_capture_arming INSTEAD OF INSERT ON audit_capture_arm WHEN NEW.fingerprint IS NOT NULL BEGIN \
-      SELECT RAISE(ABORT, 'audit_capture is for another schema') FROM audit_capture_state \
-        WHERE fingerprint <> NEW.fingerprint OR version <> (SELECT schema_version FROM pragma_schema_version); \
+      SELECT RAISE(ABORT, 'audit_capture is for another schema') WHERE NOT EXISTS (SELECT 1 FROM audit_capture_state \
+        WHERE fingerprint = NEW.fingerprint AND version = (SELECT schema_version FROM pragma_schema_version)); \
       UPDATE audit_capture_state SET armed = 1; \
     END; \
     CREATE TEMP TRIGGER audit_capture_clearing INSTEAD OF INSERT ON audit_capture_arm WHEN NEW.fingerprint IS NULL BEGIN \

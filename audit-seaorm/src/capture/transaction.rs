@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use tokio::sync::Mutex;
 
-use super::begin;
+use super::begin::{self, Share, Turn};
 use super::bound::Bound;
 use super::request::{Answer, Ask, Request};
 use super::stream::AuditStream;
@@ -40,8 +40,9 @@ pub struct AuditTransaction {
 pub(super) struct State {
     /// Names the outermost transaction in its entries.
     pub(super) id: Arc<str>,
-    /// Held while a write and its entries are under way: several tasks may share a transaction.
-    pub(super) turn: Mutex<()>,
+    /// Held while a statement, with its entries, is under way: several tasks may share a transaction, and a nested one has the
+    /// same connection.
+    turn: Arc<Mutex<()>>,
     /// A write that is under way; what is left here when its future was dropped half-way.
     unfinished: StdMutex<Option<Unfinished>>,
     /// Whether there was a captured write before.
@@ -74,7 +75,7 @@ impl State {
     fn of(id: Arc<str>, outer: Option<Arc<Self>>) -> Self {
         Self {
             id,
-            turn: Mutex::new(()),
+            turn: outer.as_ref().map_or_else(Arc::default, |outer| Arc::clone(&outer.turn)),
             unfinished: StdMutex::new(None),
             written: AtomicBool::new(false),
             tickets: Tickets::default(),
@@ -92,12 +93,17 @@ impl State {
         }
     }
 
-    /// Shares in the transactions around this one, the nearest first. Who goes on with a write though its future was dropped needs
-    /// them: if they were dropped while it uses their connection, they couldn't be rolled back (SeaORM panics), and its next
-    /// statement would be outside of any transaction.
-    pub(super) fn outers(&self) -> Vec<Arc<DatabaseTransaction>> {
+    /// Waits until nothing is under way in the transaction. Whoever goes on though his future was dropped has to have it before:
+    /// else the transaction might end, or go on, without him.
+    pub(super) async fn turn(&self) -> Turn {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// What who goes on with a write though its future was dropped needs beside the transaction itself.
+    pub(super) async fn share(&self) -> Share {
+        let turn = Some(self.turn().await);
         let states = std::iter::successors(self.outer.as_ref(), |state| state.outer.as_ref());
-        states.filter_map(|state| state.own.get()?.upgrade()).collect()
+        Share { outers: states.filter_map(|state| state.own.get()?.upgrade()).collect(), turn }
     }
 
     /// Nobody can tell any more what becomes of the entries in the spool so far.
@@ -222,9 +228,10 @@ impl AuditTransaction {
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
+        let share = self.state.share().await;
         // What a dropped write has left is of this transaction, not of the nested one's next write.
-        self.capture.settle(&self.inner, &self.state).await?;
-        Ok(self.nested(begin::begin(&self.inner, self.state.outers(), options).await?))
+        self.capture.complete(&self.inner, &self.state).await.map_err(|error| to_db_err(&error))?;
+        Ok(self.nested(begin::begin(&self.inner, share, options).await?))
     }
 
     async fn run(&self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
@@ -238,9 +245,10 @@ impl AuditTransaction {
     /// As [`DatabaseTransaction::commit`]; also if a write was cancelled half-way and its entries can't be completed:
     /// then everything is rolled back.
     pub async fn commit(self) -> Result<(), DbErr> {
+        let _turn = self.state.turn().await;
         let completed = self.capture.complete(&self.inner, &self.state).await;
-        let state = Arc::clone(&self.state);
-        let inner = self.own().await?;
+        let Self { inner, state, .. } = self;
+        let inner = own(inner)?;
         match completed {
             Ok(()) => {
                 // PostgreSQL answers the commit of a transaction that has failed before by rolling it back, without an error.
@@ -266,17 +274,15 @@ impl AuditTransaction {
     /// # Errors
     /// As [`DatabaseTransaction::rollback`].
     pub async fn rollback(self) -> Result<(), DbErr> {
-        self.own().await?.rollback().await
+        let _turn = self.state.turn().await;
+        own(self.inner)?.rollback().await
     }
+}
 
-    /// The transaction itself, once no write is under way any more.
-    async fn own(self) -> Result<DatabaseTransaction, DbErr> {
-        let Self { inner, state, .. } = self;
-        let _turn = state.turn.lock().await;
-        // A write's task gives its share back before its turn ends.
-        Arc::into_inner(inner)
-            .ok_or_else(|| DbErr::Custom("a write is still under way in the transaction".into()))
-    }
+/// The transaction itself. Whoever has the turn is the only one to have it: others give their share back before their turn ends.
+fn own(inner: Arc<DatabaseTransaction>) -> Result<DatabaseTransaction, DbErr> {
+    Arc::into_inner(inner)
+        .ok_or_else(|| DbErr::Custom("a write is still under way in the transaction".into()))
 }
 
 /// The error of a write whose entries can't be completed.
@@ -306,6 +312,7 @@ impl StreamTrait for AuditTransaction {
             let over = Over::Transaction(&self.inner, &self.state);
             let reading = self.capture.streams(&over, self.context.as_ref(), &statement).await?;
             if let Some(reading) = reading {
+                drop(self.state.turn().await);
                 return AuditStream::of_transaction(self.inner.stream_raw(statement).await, reading).await;
             }
             let rows = self.run(Request::Prepared(statement), Ask::All).await?.rows();

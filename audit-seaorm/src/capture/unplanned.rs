@@ -9,11 +9,10 @@ use std::sync::Arc;
 use audit_core::{AuditContext, Entry, Error, Resource, Severity, Value};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
 };
 use serde_json::json;
 
-use super::begin::to_the_end;
+use super::begin::{Share, begin, roll_back, to_the_end};
 use super::request::{Answer, Ask, Request, send};
 use super::sql;
 use super::transaction::State;
@@ -107,22 +106,21 @@ impl Capture {
                 self.in_force().context(UNPLANNED, resource).map_err(|error| to_db_err(&error))?
             }
         };
-        let (capture, request, mysql) =
-            (Arc::clone(self), request.into_owned(), self.backend == DbBackend::MySql);
+        let (capture, request) = (Arc::clone(self), request.into_owned());
+        // As other writes: see `write`.
+        let mysql = self.backend == DbBackend::MySql;
         let answer = match over {
             Over::Transaction(db, state) => {
-                let (db, outers, state) = (Arc::clone(db), state.outers(), Arc::clone(state));
+                let (share, db, state) = (state.share().await, Arc::clone(db), Arc::clone(state));
                 let work = async move {
-                    let turn = state.turn.lock().await;
                     capture.complete(&db, &state).await.map_err(|error| to_db_err(&error))?;
                     let answer = capture.run_unplanned((&db, &state), &context, &done, request, ask).await;
-                    // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
+                    // Before the turn: whoever has that may end the transaction.
                     drop(db);
-                    drop(outers);
-                    drop(turn);
+                    drop(share);
                     answer
                 };
-                if mysql { to_the_end(work).await } else { work.await }
+                if mysql || self.backend == DbBackend::Postgres { to_the_end(work).await } else { work.await }
             }
             Over::Pool(pool) => {
                 let pool = pool.clone();
@@ -132,7 +130,7 @@ impl Capture {
                         ..TransactionOptions::default()
                     };
                     let state = State::new();
-                    let db = pool.begin_with_options(options).await?;
+                    let db = begin(&pool, Share::none(), options).await?;
                     let answer = capture.run_unplanned((&db, &state), &context, &done, request, ask).await;
                     if answer.is_ok() {
                         state.tickets.commit_begins();
@@ -140,8 +138,7 @@ impl Capture {
                         state.committed(&result).await;
                         result?;
                     } else {
-                        // What failed first is what the caller has to know.
-                        _ = db.rollback().await;
+                        roll_back(db).await;
                         state.tickets.cancel_from(0);
                     }
                     answer

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use tokio::sync::RwLock;
 
-use super::begin::{begin, to_the_end};
+use super::begin::{Share, begin, roll_back, to_the_end};
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
@@ -18,7 +18,7 @@ use super::plan::{Plan, Planned, Plans, Refusal, Step, may_record};
 use super::reads::Reading;
 use super::refusal::{have_moved, may_try_again, reason_of_refusal};
 use super::request::{Answer, Ask, Request, send};
-use super::sql::What;
+use super::sql::{What, words_of_definition};
 use super::transaction::{self, State};
 use super::unplanned::Unplanned;
 use super::{labels, mysql, postgres, sqlite, whole};
@@ -67,7 +67,10 @@ impl Over<'_> {
     async fn pass(self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         match self {
             Self::Pool(db) => send(db, request, ask).await,
-            Self::Transaction(db, _) => send(&**db, request, ask).await,
+            Self::Transaction(db, state) => {
+                let _turn = state.turn().await;
+                send(&**db, request, ask).await
+            }
         }
     }
 }
@@ -272,12 +275,12 @@ impl Capture {
                 let db = db.clone();
                 to_the_end(async move { Catalogue::load(&db, audit.registry()).await }).await
             }
-            Over::Transaction(db, state) if self.backend == DbBackend::MySql => {
-                let (db, outers) = (Arc::clone(db), state.outers());
+            Over::Transaction(db, state) if self.backend != DbBackend::Sqlite => {
+                let (share, db) = (state.share().await, Arc::clone(db));
                 to_the_end(async move {
                     let loaded = Catalogue::load(&*db, audit.registry()).await;
                     drop(db);
-                    drop(outers);
+                    drop(share);
                     loaded
                 })
                 .await
@@ -425,17 +428,17 @@ impl Capture {
             .then(|| (request.clone().into_owned(), Arc::clone(&context)));
         let answer = match over {
             Over::Transaction(db, state) if shielded => {
+                let share = state.share().await;
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
                 let (planned, request) = (Arc::clone(planned), request.into_owned());
-                let outers = state.outers();
                 to_the_end(async move {
                     let steps = planned.plan.steps();
-                    capture.within((db, outers, &state), &catalogue, context, steps, request, ask).await
+                    capture.within((share, db, &state), &catalogue, context, steps, request, ask).await
                 })
                 .await
             }
             Over::Transaction(db, state) => {
-                let over = (Arc::clone(db), Vec::new(), &**state);
+                let over = (state.share().await, Arc::clone(db), &**state);
                 self.within(over, &catalogue, context, plan.steps(), request, ask).await
             }
             Over::Pool(db) if shielded => {
@@ -469,14 +472,13 @@ impl Capture {
     /// Runs a statement in the user's transaction.
     async fn within(
         &self,
-        (db, outers, state): (Arc<DatabaseTransaction>, Vec<Arc<DatabaseTransaction>>, &State),
+        (share, db, state): (Share, Arc<DatabaseTransaction>, &State),
         catalogue: &Catalogue,
         context: Arc<AuditContext>,
         steps: &[Step],
         request: Request<'_>,
         ask: Ask,
     ) -> Result<Answer, DbErr> {
-        let turn = state.turn.lock().await;
         self.complete(&db, state).await.map_err(|error| to_db_err(&error))?;
         let answer = if steps.iter().any(Step::is_upsert) && self.backend == DbBackend::Postgres {
             self.tried(&db, state, catalogue, context, steps, request, ask).await
@@ -486,10 +488,9 @@ impl Capture {
             let work = self.work(&audit, catalogue, over, context);
             self.capture(&work, steps, request, ask).await
         };
-        // The share in the transaction goes before the turn: whoever has the turn may end the transaction.
+        // Before the turn: whoever has that may end the transaction.
         drop(db);
-        drop(outers);
-        drop(turn);
+        drop(share);
         answer
     }
 
@@ -579,7 +580,7 @@ impl Capture {
         loop {
             let sent = if attempt == attempts { request.take() } else { request.clone() };
             let Some(sent) = sent else { return Err(DbErr::Custom("no statement".into())) };
-            let db = begin(pool, Vec::new(), options).await?;
+            let db = begin(pool, Share::none(), options).await?;
             let context = Arc::clone(&context);
             let audit = self.in_force();
             let over = (&db, &state, true);
@@ -592,13 +593,7 @@ impl Capture {
                 result?;
                 return answer;
             }
-            if self.sqlite.is_some() {
-                // A statement with OR ROLLBACK has ended SQLite's transaction, and not the driver's, whose rollback then fails: its
-                // connection would stay in a transaction for ever. Within one that is still there, this does nothing.
-                _ = db.execute_unprepared("BEGIN").await;
-            }
-            // What failed first is what the caller has to know; a connection that can't roll back is not reused.
-            _ = db.rollback().await;
+            roll_back(db).await;
             state.tickets.cancel_from(0);
             if attempt == attempts || !may_try_again(&answer) {
                 return answer;
@@ -645,7 +640,15 @@ impl Capture {
         ask: Ask,
     ) -> Result<Answer, DbErr> {
         if let What::Truncate(_) | What::Define(_) = step.parsed.what {
+            let dropped = || {
+                let words = step.parsed.range.clone();
+                words_of_definition(sql.get(words).unwrap_or_default())
+                    .is_some_and(|words| words.starts_with(&["drop".to_owned(), "table".to_owned()]))
+            };
             if let Some(engine) = &self.sqlite {
+                if step.others().is_empty() && dropped() {
+                    return engine.run(work, std::slice::from_ref(step), request, ask).await;
+                }
                 // A trigger that names a column is in the way of dropping it. They come back with the next write.
                 engine.uninstall(work.db).await?;
             }
@@ -679,10 +682,7 @@ impl Capture {
     /// # Errors
     /// As there.
     pub(super) async fn settle(&self, db: &DatabaseTransaction, state: &State) -> Result<(), DbErr> {
-        if !state.has_unfinished() {
-            return Ok(());
-        }
-        let _turn = state.turn.lock().await;
+        let _turn = state.turn().await;
         self.complete(db, state).await.map_err(|error| to_db_err(&error))
     }
 

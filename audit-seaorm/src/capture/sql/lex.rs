@@ -105,6 +105,25 @@ pub(super) fn lex(sql: &str, lang: Lang) -> Result<Lexed, Reason> {
     Ok(Lexed { toks: agree(sql, found, tokens)?, depends_on_sql_mode: sql_mode })
 }
 
+/// The words of a text in lower case, without quotes and comments; `None` if it can't be cut into tokens.
+pub(super) fn words(sql: &str, lang: Lang) -> Option<Vec<String>> {
+    let mut scanner = Scanner { sql, bytes: sql.as_bytes(), lang, at: 0, sql_mode: false, found: Vec::new() };
+    scanner.run().ok()?;
+    let word = |(kind, range): (Kind, Range<usize>)| {
+        let text = sql.get(range)?;
+        let mut inner = text.chars();
+        match (kind, inner.next(), inner.next_back()) {
+            (Kind::Word, ..) => Some(text.to_lowercase()),
+            // SQLite takes strings for names where it can.
+            (Kind::Quoted | Kind::Str, Some(_), Some(end)) => {
+                Some(inner.as_str().replace(&format!("{end}{end}"), &end.to_string()).to_lowercase())
+            }
+            _ => None,
+        }
+    };
+    Some(scanner.found.into_iter().filter_map(word).collect())
+}
+
 /// Brings both readings together: every token of ours is exactly one of the parser's.
 fn agree(sql: &str, ours: Vec<(Kind, Range<usize>)>, theirs: Vec<TokenWithSpan>) -> Result<Vec<Tok>, Reason> {
     const DIFFERS: Reason = "databases and tools read it in different ways";

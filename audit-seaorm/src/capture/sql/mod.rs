@@ -154,6 +154,12 @@ impl Words {
     }
 }
 
+/// The words of a definition as SQLite keeps it, keywords and names, in lower case and without quotes; `None` if it can't be
+/// read.
+pub(crate) fn words_of_definition(sql: &str) -> Option<Vec<String>> {
+    lex::words(sql, lex::Lang::Lite)
+}
+
 /// The bytes that PostgreSQL keeps of a name.
 const PG_NAME: usize = 63;
 

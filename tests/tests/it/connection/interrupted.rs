@@ -1,11 +1,12 @@
-//! SQLite: transactions that end by themselves, definitions by another program, and what a dropped write leaves to those after it.
+//! Writes that are dropped half-way, and what they leave to those after them; on SQLite also transactions that end by themselves, and
+//! definitions by another program.
 
 use audit_seaorm::{
-    Audit, AuditConnection, AuditContext, Config, EntityOptions, FailurePolicy, is_audit_error, scope,
-    suspended,
+    Audit, AuditConnection, AuditContext, Config, EntityOptions, FailurePolicy, Unplannable, is_audit_error,
+    scope, suspended,
 };
 use audit_tests::{TestDb, db_test};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 
 use super::contention::dropped;
 use crate::fixtures::shop::{self, line};
@@ -182,6 +183,34 @@ db_test!(c19_a_dropped_write_under_several_policies_loses_no_entry, on(sqlite), 
     }
 });
 
+// A dropped future may leave a connection that was made ready by half: one of them took what it had recorded once for new
+// with each write.
+db_test!(i2_a_connection_that_was_prepared_by_half_is_prepared_again, on(sqlite), async |t| {
+    set_up(t).await;
+    let audit = Audit::builder().build().unwrap();
+    let count = async || t.value::<i64>("SELECT count(*) FROM audit_log").await.unwrap();
+    let prepared = single(t).await;
+    run(&audit.connect(prepared.clone()), "UPDATE shelf SET label = 'first' WHERE room = 'b'").await;
+    let parts = "SELECT replace(sql, 'CREATE ', 'CREATE TEMP ') AS sql FROM sqlite_temp_schema WHERE sql IS NOT NULL ORDER BY rowid";
+    let rows = prepared.query_all_raw(Statement::from_string(DbBackend::Sqlite, parts)).await.unwrap();
+    let parts: Vec<String> = rows.iter().map(|row| row.try_get("", "sql").unwrap()).collect();
+    assert!(parts.len() > 8, "{parts:#?}");
+    for there in 0..=parts.len() {
+        let connection = single(t).await;
+        for part in &parts[..there] {
+            connection.execute_unprepared(part).await.unwrap_or_else(|error| panic!("{part}: {error}"));
+        }
+        let plainly = connection.execute_unprepared("UPDATE shelf SET label = 'plain'").await;
+        plainly.unwrap_or_else(|error| panic!("{there} parts: {error}"));
+        let db = audit.connect(connection);
+        for write in 0..2 {
+            let before = count().await;
+            run(&db, &format!("UPDATE shelf SET label = '{there} {write}' WHERE room = 'b'")).await;
+            assert_eq!(count().await - before, 1, "write {write} after {:#?}", &parts[..there]);
+        }
+    }
+});
+
 db_test!(c8_a_dropped_write_is_not_taken_for_that_of_a_nested_transaction, on(sqlite), async |t| {
     set_up(t).await;
     let db = audited(t).await;
@@ -240,4 +269,79 @@ db_test!(c13_what_rests_after_a_dropped_write_is_not_recorded, async |t| {
             );
         }
     }
+});
+
+// The task of a dropped write asked for its turn only once it ran, so that the end of the transaction could come before it.
+db_test!(c15_a_transaction_ends_as_asked_after_a_write_that_was_dropped, async |t| {
+    set_up_shelves(t).await;
+    let options = t.options();
+    let work = async move || {
+        let mut options = options;
+        options.max_connections(1);
+        let db = Audit::builder().build().unwrap().connect(Database::connect(options).await.unwrap());
+        for polls in 1..9 {
+            for commits in [true, false] {
+                let transaction = db.begin().await.unwrap();
+                let sql = format!("UPDATE shelf SET label = 'd{polls}' WHERE room = 'a' AND number = 1");
+                dropped(transaction.execute_unprepared(&sql), polls).await;
+                let ended = if commits { transaction.commit().await } else { transaction.rollback().await };
+                ended.unwrap_or_else(|error| panic!("{polls} polls, commits {commits}: {error}"));
+            }
+        }
+    };
+    // On one thread the task never runs before.
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work());
+    });
+    tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
+});
+
+// The commit recorded what a task was still recording.
+db_test!(c8_a_replacement_that_was_dropped_is_recorded_once, on(sqlite), async |t| {
+    set_up(t).await;
+    let db = audited(t).await;
+    for polls in 1..30 {
+        let before = entries(t).await.len();
+        let transaction = db.begin().await.unwrap();
+        let sql = format!("REPLACE INTO shelf VALUES ('a', 1, 'r{polls}')");
+        dropped(transaction.execute_unprepared(&sql), polls).await;
+        transaction.commit().await.unwrap();
+        let now = t.value::<String>("SELECT label FROM shelf WHERE room = 'a' AND number = 1").await.unwrap();
+        let made: Vec<_> = entries(t).await.drain(before..).map(|entry| entry.action).collect();
+        let expected: &[&str] = if now == format!("r{polls}") { &["delete", "create"] } else { &[] };
+        assert_eq!(made, expected, "{polls} polls");
+    }
+});
+
+db_test!(
+    c17_an_unplanned_statement_that_ends_its_transaction_leaves_the_connection_usable,
+    on(sqlite),
+    async |t| {
+        set_up(t).await;
+        t.execute(
+        "CREATE TRIGGER guard BEFORE INSERT ON shelf WHEN NEW.label = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    )
+    .await
+    .unwrap();
+        let mut config = Config::default();
+        config.unplannable = Unplannable::Record;
+        let db = Audit::builder().config(config).build().unwrap().connect(single(t).await);
+        let wrong = wrong_after(t, &db, "REPLACE INTO shelf VALUES ('q', 1, 'bad')").await;
+        assert_eq!(wrong, [""; 0]);
+    }
+);
+
+db_test!(c15_a_refused_replacement_leaves_the_connections_settings_as_they_were, on(sqlite), async |t| {
+    set_up(t).await;
+    let pool = single(t).await;
+    let db = Audit::builder().build().unwrap().connect(pool.clone());
+    run(&db, "REPLACE INTO shelf VALUES ('a', 1, 'l')").await;
+    // Noticed only once the setting is made.
+    t.execute("CREATE TRIGGER gone AFTER DELETE ON shelf BEGIN SELECT 1; END").await.unwrap();
+    let done = db.execute_unprepared("REPLACE INTO shelf VALUES ('a', 1, 'm')").await;
+    assert!(done.as_ref().is_err_and(is_audit_error), "{done:?}");
+    let setting = Statement::from_string(DbBackend::Sqlite, "PRAGMA recursive_triggers");
+    let setting = pool.query_one_raw(setting).await.unwrap().unwrap();
+    assert_eq!(setting.try_get_by_index::<i32>(0).unwrap(), 0);
 });

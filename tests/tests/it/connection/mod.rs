@@ -21,6 +21,7 @@ mod mutated;
 mod partitions;
 mod peers;
 mod raw;
+mod reached;
 pub(crate) mod refusing;
 pub(crate) mod sessions;
 mod transparent;
