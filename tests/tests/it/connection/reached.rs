@@ -176,6 +176,7 @@ db_test!(c17_triggers_and_clauses_are_found_whatever_a_table_is_called, on(sqlit
         execute(
             t,
             &[
+                "DROP TRIGGER IF EXISTS own",
                 "DROP TABLE IF EXISTS plain",
                 "CREATE TABLE plain (id INTEGER PRIMARY KEY, v TEXT)",
                 "INSERT INTO plain VALUES (1, 'x')",
