@@ -205,9 +205,9 @@ impl Catalogue {
         self.leading.get(&name.to_lowercase()).map(String::as_str)
     }
 
-    /// A table in this text whose changes may reach an audited one.
-    pub(super) fn reaching_in(&self, words: &Words) -> Option<&String> {
-        self.reaching.iter().find(|name| words.has(name))
+    /// The tables in this text whose changes may reach an audited one, and these.
+    pub(super) fn reaching_in(&self, words: &Words) -> impl Iterator<Item = &String> {
+        self.reaching.iter().filter(|name| words.has(name))
     }
 
     /// Whether triggers of this table, on SQLite, write to audited tables; and whether they may replace rows there.

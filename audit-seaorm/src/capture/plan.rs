@@ -391,23 +391,24 @@ impl Plans {
             // SQLite's triggers see what it does, whatever it is.
             What::Other { words, .. } if sqlite => {
                 step.captured = self.tables.names().any(|name| words.may_mean(name))
-                    || catalogue.reaching_in(words).is_some();
+                    || self.parent_in(words, catalogue).is_some();
             }
             What::Other { reason, tables, words } => {
                 let named = tables
                     .iter()
                     .find(|name| self.tables.get(name).is_some() || catalogue.reaches(&name.name));
                 let named = named.map(|name| &name.name);
-                let named = named.or_else(|| self.named(words)).or_else(|| catalogue.reaching_in(words));
-                if let Some(name) = named {
-                    let text = format!("`{name}` is audited, and this statement can't be recorded: {reason}");
+                let parent = self.parent_in(words, catalogue);
+                if let Some(name) = named.or_else(|| self.named(words)).or(parent) {
+                    let text =
+                        format!("{}, and this statement can't be recorded: {reason}", self.concern(name));
                     let mut refusal = self.refuse(text, tables);
                     refusal.why.clone_from(reason);
                     refusal.tables.extend(self.meant(words));
                     // What foreign keys do to tables isn't looked at either.
                     let leads =
                         |name: &TableName| catalogue.parent(name).is_some() && catalogue.reaches(&name.name);
-                    if words.incomplete || tables.iter().any(leads) {
+                    if words.incomplete || parent.is_some() || tables.iter().any(leads) {
                         refusal.any = self.tables.all().cloned().collect();
                     }
                     refusal.tables.sort_by(|a, b| a.policy.table.cmp(&b.policy.table));
@@ -416,9 +417,11 @@ impl Plans {
                 }
             }
             What::Unreadable { reason, words } => {
-                if let Some(name) = self.named(words).or_else(|| catalogue.reaching_in(words)) {
+                let parent = self.parent_in(words, catalogue);
+                if let Some(name) = self.named(words).or(parent) {
                     let text = format!(
-                        "`{name}` is audited, and this statement may change it but can't be parsed: {reason}"
+                        "{}, and this statement may change it but can't be parsed: {reason}",
+                        self.concern(name)
                     );
                     // It must neither end the transaction that its entry is in, nor switch off capture.
                     let never = ["abort", "commit", "rollback", "set_config"].iter().chain(CHANGES_MEANING);
@@ -428,7 +431,7 @@ impl Plans {
                     if !harmful {
                         refusal.tables = self.meant(words);
                     }
-                    if !harmful && words.incomplete {
+                    if !harmful && (words.incomplete || parent.is_some()) {
                         refusal.any = self.tables.all().cloned().collect();
                     }
                     return Err(refusal);
@@ -448,6 +451,19 @@ impl Plans {
     fn named(&self, words: &Words) -> Option<&String> {
         let there = self.tables.names().find(|name| words.has(name));
         there.or_else(|| self.tables.names().find(|name| words.may_mean(name)))
+    }
+
+    /// Why a table is of concern.
+    fn concern(&self, name: &str) -> String {
+        match self.tables.0.contains_key(&name.to_lowercase()) {
+            true => format!("`{name}` is audited"),
+            false => format!("audited rows follow `{name}`"),
+        }
+    }
+
+    /// A table in a text that isn't audited, and that audited rows follow.
+    fn parent_in<'a>(&self, words: &Words, catalogue: &'a Catalogue) -> Option<&'a String> {
+        catalogue.reaching_in(words).find(|name| !self.tables.0.contains_key(*name))
     }
 
     /// The audited tables whose names are in a text.

@@ -272,7 +272,8 @@ db_test!(c13_what_rests_after_a_dropped_write_is_not_recorded, async |t| {
 });
 
 // The task of a dropped write asked for its turn only once it ran, so that the end of the transaction could come before it.
-db_test!(c15_a_transaction_ends_as_asked_after_a_write_that_was_dropped, async |t| {
+// SQLite has no such task; there a commit may be refused, and then nothing is done.
+db_test!(c15_a_transaction_ends_as_asked_after_a_write_that_was_dropped, on(postgres, mysql), async |t| {
     set_up_shelves(t).await;
     let options = t.options();
     let work = async move || {
