@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
 use audit_core::{AuditContext, Entry, Error};
 use sea_orm::prelude::Uuid;
@@ -11,6 +12,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
     Statement, StreamTrait, TransactionOptions,
 };
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::begin::{self, Share, Turn};
@@ -30,9 +32,50 @@ use crate::writer::Tickets;
 pub struct AuditTransaction {
     /// Shared with a write that goes on to its end though its future was dropped.
     inner: Arc<DatabaseTransaction>,
+    /// Dropped after it.
+    hold: Hold,
     capture: Arc<Capture>,
     context: Option<Arc<AuditContext>>,
     state: Arc<State>,
+}
+
+/// Keeps a transaction until its connection is free, however it is let go: SeaORM can't roll back one that is dropped while its
+/// connection is in use, and panics. What is in use is that of a write, of a transaction around it, that was dropped before.
+#[derive(Debug)]
+struct Hold {
+    inner: Option<Arc<DatabaseTransaction>>,
+    state: Arc<State>,
+}
+
+impl Hold {
+    fn of(inner: &Arc<DatabaseTransaction>, state: &Arc<State>) -> Self {
+        Self { inner: Some(Arc::clone(inner)), state: Arc::clone(state) }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // A write of its own that is under way lets it go with its turn.
+        let Some(inner) = self.inner.take().and_then(Arc::into_inner) else { return };
+        let outers = self.state.outers();
+        let mut turn = Box::pin(Arc::clone(&self.state.turn).lock_owned());
+        // Asked for now: whoever asks later finds the transaction rolled back.
+        match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => {
+                drop(inner);
+                drop(Share { outers, turn: Some(turn) });
+            }
+            Poll::Pending => {
+                // Without a runtime nobody has the turn.
+                let Ok(runtime) = Handle::try_current() else { return };
+                runtime.spawn(async move {
+                    let turn = turn.await;
+                    drop(inner);
+                    drop(Share { outers, turn: Some(turn) });
+                });
+            }
+        }
+    }
 }
 
 /// What capture has to remember of a transaction.
@@ -102,8 +145,13 @@ impl State {
     /// What who goes on with a write though its future was dropped needs beside the transaction itself.
     pub(super) async fn share(&self) -> Share {
         let turn = Some(self.turn().await);
+        Share { outers: self.outers(), turn }
+    }
+
+    /// The transactions around it.
+    fn outers(&self) -> Vec<Arc<DatabaseTransaction>> {
         let states = std::iter::successors(self.outer.as_ref(), |state| state.outer.as_ref());
-        Share { outers: states.filter_map(|state| state.own.get()?.upgrade()).collect(), turn }
+        states.filter_map(|state| state.own.get()?.upgrade()).collect()
     }
 
     /// Nobody can tell any more what becomes of the entries in the spool so far.
@@ -182,19 +230,24 @@ impl AuditTransaction {
         if let Some(isolation) = isolation {
             state.isolation.get_or_init(|| isolation);
         }
-        Self { inner, capture, context, state: Arc::new(state) }
+        Self::of(inner, state, capture, context)
     }
 
     fn nested(&self, inner: DatabaseTransaction) -> Self {
         let (inner, state) =
             (Arc::new(inner), State::of(Arc::clone(&self.state.id), Some(Arc::clone(&self.state))));
         state.own.get_or_init(|| Arc::downgrade(&inner));
-        Self {
-            inner,
-            capture: Arc::clone(&self.capture),
-            context: self.context.clone(),
-            state: Arc::new(state),
-        }
+        Self::of(inner, state, Arc::clone(&self.capture), self.context.clone())
+    }
+
+    fn of(
+        inner: Arc<DatabaseTransaction>,
+        state: State,
+        capture: Arc<Capture>,
+        context: Option<Arc<AuditContext>>,
+    ) -> Self {
+        let state = Arc::new(state);
+        Self { hold: Hold::of(&inner, &state), inner, capture, context, state }
     }
 
     pub(crate) fn audit(&self) -> &crate::Audit {
@@ -247,8 +300,8 @@ impl AuditTransaction {
     pub async fn commit(self) -> Result<(), DbErr> {
         let _turn = self.state.turn().await;
         let completed = self.capture.complete(&self.inner, &self.state).await;
-        let Self { inner, state, .. } = self;
-        let inner = own(inner)?;
+        let Self { inner, state, hold, .. } = self;
+        let inner = own(inner, hold)?;
         match completed {
             Ok(()) => {
                 // PostgreSQL answers the commit of a transaction that has failed before by rolling it back, without an error.
@@ -275,12 +328,13 @@ impl AuditTransaction {
     /// As [`DatabaseTransaction::rollback`].
     pub async fn rollback(self) -> Result<(), DbErr> {
         let _turn = self.state.turn().await;
-        own(self.inner)?.rollback().await
+        own(self.inner, self.hold)?.rollback().await
     }
 }
 
 /// The transaction itself. Whoever has the turn is the only one to have it: others give their share back before their turn ends.
-fn own(inner: Arc<DatabaseTransaction>) -> Result<DatabaseTransaction, DbErr> {
+fn own(inner: Arc<DatabaseTransaction>, hold: Hold) -> Result<DatabaseTransaction, DbErr> {
+    drop(hold);
     Arc::into_inner(inner)
         .ok_or_else(|| DbErr::Custom("a write is still under way in the transaction".into()))
 }

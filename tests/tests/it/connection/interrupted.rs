@@ -2,13 +2,17 @@
 //! definitions by another program.
 
 use audit_seaorm::{
-    Audit, AuditConnection, AuditContext, Config, EntityOptions, FailurePolicy, Unplannable, is_audit_error,
-    scope, suspended,
+    Audit, AuditConnection, AuditContext, AuditTransaction, Config, EntityOptions, FailurePolicy,
+    Unplannable, is_audit_error, scope, suspended,
 };
 use audit_tests::{TestDb, db_test};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, Statement,
+    TransactionTrait,
+};
 
 use super::contention::dropped;
+use super::sessions::waiting;
 use crate::fixtures::shop::{self, line};
 use crate::fixtures::{entries, set_up_shelves};
 
@@ -346,3 +350,78 @@ db_test!(c15_a_refused_replacement_leaves_the_connections_settings_as_they_were,
     let setting = pool.query_one_raw(setting).await.unwrap().unwrap();
     assert_eq!(setting.try_get_by_index::<i32>(0).unwrap(), 0);
 });
+
+/// Somebody who holds the shelf b/1, and a transaction that may write another one.
+async fn held(t: &TestDb) -> (DatabaseTransaction, AuditTransaction) {
+    let holder = t.db.begin().await.unwrap();
+    holder.execute_unprepared("UPDATE shelf SET label = 'held' WHERE room = 'b'").await.unwrap();
+    let db = audited(t).await;
+    // What there is to be learned of the tables is learned before.
+    run(&db, "UPDATE shelf SET label = 'first' WHERE room = 'a' AND number = 2").await;
+    (holder, db.begin().await.unwrap())
+}
+
+const LOST: &str = "UPDATE shelf SET label = 'lost' WHERE room = 'b'";
+const KEPT: &str = "UPDATE shelf SET label = 'kept' WHERE room = 'a' AND number = 1";
+
+/// The changed shelves, as they are and as the entries from this one on tell of them.
+async fn changed(t: &TestDb, before: usize) -> (Vec<String>, Vec<Option<String>>) {
+    let labels = t.column("SELECT label FROM shelf WHERE label IN ('kept', 'lost', 'held')").await.unwrap();
+    (labels, entries(t).await.drain(before..).map(|entry| entry.resource_id).collect())
+}
+
+// The write of the nested transaction was still under way, and what undid it undid what the outer one had written meanwhile.
+db_test!(
+    i1_a_nested_transaction_that_is_dropped_while_it_writes_undoes_no_write_of_the_outer_one,
+    on(postgres, mysql),
+    async |t| {
+        set_up_shelves(t).await;
+        for waits in [false, true] {
+            let (holder, outer) = held(t).await;
+            let before = entries(t).await.len();
+            let nested = outer.begin().await.unwrap();
+            assert!(dropped(nested.execute_unprepared(LOST), 1).await.is_none());
+            if waits {
+                waiting(t, 1).await;
+            }
+            drop(nested);
+            let (written, released) = tokio::join!(outer.execute_unprepared(KEPT), holder.rollback());
+            assert_eq!(written.unwrap().rows_affected(), 1);
+            released.unwrap();
+            outer.commit().await.unwrap();
+            assert_eq!(changed(t, before).await, (vec!["kept".into()], vec![Some("a/1".into())]), "{waits}");
+            t.execute("UPDATE shelf SET label = 'again' WHERE label = 'kept'").await.unwrap();
+        }
+    }
+);
+
+// SeaORM panics where a transaction is dropped while its connection is in use.
+db_test!(
+    c15_a_nested_transaction_is_dropped_while_a_dropped_write_of_the_outer_one_is_under_way,
+    on(postgres, mysql),
+    async |t| {
+        set_up_shelves(t).await;
+        for waits in [false, true] {
+            let (holder, outer) = held(t).await;
+            let before = entries(t).await.len();
+            let nested = outer.begin().await.unwrap();
+            assert!(dropped(outer.execute_unprepared(LOST), 1).await.is_none());
+            if waits {
+                waiting(t, 1).await;
+            }
+            drop(nested);
+            let (written, released) = tokio::join!(outer.execute_unprepared(KEPT), holder.rollback());
+            assert_eq!(written.unwrap().rows_affected(), 1);
+            released.unwrap();
+            outer.commit().await.unwrap();
+            // Where the write had begun, it was undone with the nested transaction; else it was done after it.
+            let (labels, recorded) = changed(t, before).await;
+            let recorded: Vec<_> = recorded.iter().flatten().map(String::as_str).collect();
+            match labels.len() {
+                1 => assert_eq!((&*labels[0], &*recorded), ("kept", &["a/1"][..])),
+                _ => assert_eq!((waits, &*recorded), (false, &["b/1", "a/1"][..]), "{labels:?}"),
+            }
+            t.execute("UPDATE shelf SET label = 'again' WHERE label IN ('kept', 'lost')").await.unwrap();
+        }
+    }
+);

@@ -109,7 +109,7 @@ pub(crate) async fn id_of<C: ConnectionTrait>(db: &C) -> i64 {
 pub(crate) async fn waiting(t: &TestDb, count: usize) -> Vec<i64> {
     const POSTGRES: &str = "SELECT pid::bigint FROM pg_stat_activity \
          WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    until(t, &format!("{count} sessions wait"), async || {
+    until(&format!("{count} sessions wait"), async || {
         let found = if t.backend == DbBackend::MySql {
             let waiting = transactions(t, Which::Waiting).await;
             let mut sessions = t.sessions().await.expect("the sessions");
@@ -131,26 +131,43 @@ enum Which {
 
 /// The sessions of these transactions, except one's own.
 async fn transactions(t: &TestDb, which: Which) -> Vec<i64> {
-    // MySQL 9 can't show `innodb_trx` while a session runs a statement with binary values; MariaDB has nothing else.
-    let sql = match (t.is_mariadb().await, which) {
-        (true, Which::Waiting) => {
-            "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-        }
-        (true, Which::Open) => {
-            "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx \
-             WHERE trx_mysql_thread_id <> connection_id()"
-        }
-        (false, Which::Waiting) => {
+    if t.is_mariadb().await {
+        return of_status(&status(t).await, which);
+    }
+    let sql = match which {
+        Which::Waiting => {
             "SELECT CAST(t.processlist_id AS SIGNED) FROM performance_schema.data_lock_waits w \
              JOIN performance_schema.threads t ON t.thread_id = w.requesting_thread_id"
         }
-        (false, Which::Open) => {
+        Which::Open => {
             "SELECT CAST(t.processlist_id AS SIGNED) FROM performance_schema.events_transactions_current e \
              JOIN performance_schema.threads t ON t.thread_id = e.thread_id \
              WHERE e.state = 'ACTIVE' AND t.processlist_id <> connection_id()"
         }
     };
     t.column(sql).await.expect("the transactions")
+}
+
+/// InnoDB's own report. The table `innodb_trx` is no use to tests that run beside each other: it stays as it was for as
+/// long as anybody reads it again within a tenth of a second.
+async fn status(t: &TestDb) -> String {
+    let statement = Statement::from_string(t.backend, "SHOW ENGINE INNODB STATUS");
+    let row = t.db.query_one_raw(statement).await.expect("InnoDB's report").expect("a row");
+    row.try_get("", "Status").expect("a text")
+}
+
+/// The sessions of the transactions in InnoDB's report.
+fn of_status(report: &str, which: Which) -> Vec<i64> {
+    let list = report.split("LIST OF TRANSACTIONS FOR EACH SESSION:").nth(1).unwrap_or_default();
+    let list = list.split("\nFILE I/O").next().unwrap_or_default();
+    list.split("---TRANSACTION ")
+        .skip(1)
+        .filter(|one| match which {
+            Which::Waiting => one.lines().any(|line| line.starts_with("LOCK WAIT ")),
+            Which::Open => one.lines().next().is_some_and(|line| line.contains(", ACTIVE ")),
+        })
+        .filter_map(|one| one.split("MariaDB thread id ").nth(1)?.split(',').next()?.parse().ok())
+        .collect()
 }
 
 /// Ends a session from another one, and waits for its end.
@@ -161,7 +178,7 @@ pub(crate) async fn kill(t: &TestDb, id: i64) {
     };
     t.execute(&sql).await.expect("a killed session");
     let there = format!("SELECT pid::bigint FROM pg_stat_activity WHERE pid = {id}");
-    until(t, "the session ends", async || {
+    until("the session ends", async || {
         let ended = match t.backend {
             DbBackend::Postgres => t.column::<i64>(&there).await.expect("the sessions").is_empty(),
             _ => t.sessions().await.expect("the sessions").iter().all(|(other, _)| *other != id),
@@ -172,9 +189,8 @@ pub(crate) async fn kill(t: &TestDb, id: i64) {
 }
 
 /// Asks again and again.
-pub(super) async fn until<T>(t: &TestDb, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    // InnoDB's tables of transactions are not brought up to date while they are read more often than every 100 ms.
-    let pause = Duration::from_millis(t.pick(10, 10, 120));
+pub(super) async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let pause = Duration::from_millis(10);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(answer) = ask().await {
@@ -196,7 +212,7 @@ pub(super) async fn assert_no_transaction_is_open(t: &TestDb) {
         backend => {
             const POSTGRES: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
                  AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
-            until(t, "open transactions end", async || {
+            until("open transactions end", async || {
                 let open = if backend == DbBackend::Postgres {
                     !t.column::<i64>(POSTGRES).await.expect("transactions").is_empty()
                 } else {
