@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use audit_core::{Entry, Error};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use tokio::sync::oneshot;
 
 use crate::Audit;
 use crate::capture::bound::within;
@@ -50,7 +51,7 @@ async fn record_in_force<C: ConnectionTrait>(
     let in_transaction = is_transaction::<C>();
     match (db, audit.own_store()) {
         (Some(_), Some(store)) if failed && in_transaction => {
-            defer(&audit, store.clone(), entry);
+            _ = defer(&audit, store.clone(), entry);
             Ok(())
         }
         (_, Some(store)) if failed || db.is_none() => audit.write(store, vec![entry]).await,
@@ -86,11 +87,14 @@ pub fn connected() -> Result<(), Error> {
 }
 
 /// Writes the entry over a connection apart from the caller's transaction, as soon as that is possible. On SQLite, or with
-/// a pool of one connection, that is after the transaction has ended; waiting for it here would wait for ourselves.
-pub(crate) fn defer(audit: &Audit, store: DatabaseConnection, entry: Entry) {
+/// a pool of one connection, that is after the transaction has ended; waiting for it here would wait for ourselves. What is
+/// returned ends with it.
+pub(crate) fn defer(audit: &Audit, store: DatabaseConnection, entry: Entry) -> oneshot::Receiver<()> {
     const PATIENCE: u32 = 20;
     let task_audit = audit.clone();
+    let (ends, end) = oneshot::channel();
     let task = tokio::spawn(async move {
+        let _ends = ends;
         for attempt in 1..=PATIENCE {
             match task_audit.write(&store, vec![entry.clone()]).await {
                 Ok(()) => return,
@@ -106,6 +110,7 @@ pub(crate) fn defer(audit: &Audit, store: DatabaseConnection, entry: Entry) {
         }
     });
     audit.defer(task);
+    end
 }
 
 /// The outcome of a function, seen through a reference.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit_core::{AuditContext, Entry, Resource, Severity, Status, action};
 use sea_orm::rbac::RbacUserId;
@@ -23,8 +24,8 @@ use crate::scope;
 /// and there are no streams. A permitted write is captured. A denied statement isn't sent; it leaves an entry with the
 /// action `denied`, status failed and severity high, which names table and permission and holds no values. That entry
 /// doesn't share the fate of the transaction in which the statement was denied: it is written as soon as that is possible,
-/// over [`AuditBuilder::store`](crate::AuditBuilder::store)'s connection if there is one, else over this one's;
-/// [`Audit::flush`] waits for it.
+/// over [`AuditBuilder::store`](crate::AuditBuilder::store)'s connection if there is one, else over this one's. Outside of a
+/// transaction that is before the denial is answered, unless it takes longer than a second; [`Audit::flush`] waits for it.
 #[derive(Clone, Debug)]
 pub struct RestrictedAuditConnection {
     inner: AuditConnection,
@@ -95,6 +96,10 @@ struct Guard {
     context: Option<Arc<AuditContext>>,
 }
 
+/// How long a denied statement is answered after its entry only. What the entry waits for may be a transaction that is open in the
+/// same task, and can't end before the answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where a statement was denied.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -150,8 +155,11 @@ impl Guard {
         }
         let entry = self.entry(&audit, denied, error);
         let store = audit.own_store().unwrap_or(&self.store);
-        if place == Place::Transaction && audit.sink().is_none() {
-            crate::audited_fn::defer(&audit, store.clone(), entry);
+        if audit.sink().is_none() {
+            let end = crate::audited_fn::defer(&audit, store.clone(), entry);
+            if place == Place::Alone {
+                _ = tokio::time::timeout(PATIENCE, end).await;
+            }
         } else if let Err(error) = audit.write(store, vec![entry]).await {
             audit.counters().lose(1);
             tracing::error!(%error, "the entry of a denied statement is lost");

@@ -1,5 +1,7 @@
 //! SeaORM's role-based access control over captured statements.
 
+use std::time::Duration;
+
 use audit_seaorm::{Audit, AuditContext, Operation, RestrictedAuditConnection, entity::audit_log, scope};
 use audit_tests::{TestDb, db_test};
 use sea_orm::rbac::{RbacContext, RbacUserId, schema};
@@ -7,6 +9,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, ModelTrait, Set,
     Statement, TransactionTrait,
 };
+use tokio::time::timeout;
 
 use crate::fixtures::shop::{self, line, order};
 use crate::fixtures::{changes, entries, only_entry};
@@ -47,7 +50,7 @@ fn denial(entry: &audit_log::Model) -> String {
 }
 
 db_test!(c17_permitted_statements_are_captured_and_denied_ones_recorded, async |t| {
-    let (_, db) = connect(t).await;
+    let (audit, db) = connect(t).await;
     let order = order::Entity::find_by_id(1).one(&db).await.unwrap().unwrap();
     order::ActiveModel { id: Set(1), state: Set("paid".into()) }.update(&db).await.unwrap();
     let entry = only_entry(t).await;
@@ -63,6 +66,7 @@ db_test!(c17_permitted_statements_are_captured_and_denied_ones_recorded, async |
     let secret = line::ActiveModel { id: Set(90), order_id: Set(1), article: Set("very secret".into()) };
     assert!(matches!(secret.insert(&db).await.unwrap_err(), DbErr::AccessDenied { .. }));
     line::Entity::delete_many().exec(&db).await.unwrap_err();
+    audit.flush().await.unwrap();
     let all = entries(t).await;
     assert_eq!(
         all[1..].iter().map(denial).collect::<Vec<_>>(),
@@ -72,6 +76,24 @@ db_test!(c17_permitted_statements_are_captured_and_denied_ones_recorded, async |
     assert!(all[1].hash_matches() == Some(true) && !format!("{all:?}").contains("very secret"));
     assert_eq!(t.value::<i64>("SELECT count(*) FROM shop_line").await.unwrap(), 2);
     assert_eq!(t.value::<i64>("SELECT count(*) FROM shop_order").await.unwrap(), 1);
+});
+
+// It waited for the only connection, which the transaction of the same task had, until the pool gave up.
+db_test!(c17_a_denial_beside_an_open_transaction_is_answered_and_recorded, async |t| {
+    let mut options = t.options();
+    options.max_connections(1);
+    let pool = Database::connect(options).await.unwrap();
+    set_up(t, &pool).await.unwrap();
+    let audit = Audit::builder().build().unwrap();
+    let db = audit.connect(pool).restricted_for(CLERK).unwrap();
+    let transaction = db.begin().await.unwrap();
+    order::ActiveModel { id: Set(1), state: Set("paid".into()) }.update(&transaction).await.unwrap();
+    let denied = timeout(Duration::from_secs(4), line::Entity::delete_by_id(11).exec(&db)).await;
+    assert!(matches!(denied.expect("no answer").unwrap_err(), DbErr::AccessDenied { .. }));
+    transaction.commit().await.unwrap();
+    audit.flush().await.expect("flushed");
+    let made: Vec<_> = entries(t).await.into_iter().map(|entry| entry.action).collect();
+    assert_eq!((made, audit.metrics().lost), (vec!["update".into(), "denied".into()], 0));
 });
 
 db_test!(c12_a_denial_survives_the_rollback_of_its_transaction, async |t| {
@@ -112,7 +134,7 @@ db_test!(c12_a_denial_survives_the_rollback_of_its_transaction, async |t| {
 });
 
 db_test!(c17_raw_sql_is_refused_and_its_values_are_kept_nowhere, async |t| {
-    let (_, db) = connect(t).await;
+    let (audit, db) = connect(t).await;
     let sql = "UPDATE shop_line SET article = 'very secret'";
     let statement = || Statement::from_string(t.backend, sql);
     for error in [
@@ -123,6 +145,7 @@ db_test!(c17_raw_sql_is_refused_and_its_values_are_kept_nowhere, async |t| {
     ] {
         assert!(matches!(&error, DbErr::RbacError(text) if !text.contains("secret")), "{error}");
     }
+    audit.flush().await.unwrap();
     let all = entries(t).await;
     assert_eq!(all.iter().map(denial).collect::<Vec<_>>(), ["denied raw_sql Line"; 4]);
     assert!(!format!("{all:?}").contains("very secret"));
@@ -139,6 +162,7 @@ db_test!(c17_users_and_tables_that_the_rules_do_not_know_are_denied_and_recorded
     let stranger = audit.connect(t.db.clone()).restricted_for(RbacUserId(99)).unwrap();
     let asked = scope(AuditContext::user("eve"), order::Entity::find().all(&stranger));
     assert!(matches!(asked.await.unwrap_err(), DbErr::RbacError(_)));
+    audit.flush().await.unwrap();
     let all = entries(t).await;
     assert_eq!(all.iter().map(denial).collect::<Vec<_>>(), ["denied insert Account", "denied select Order"]);
     assert_eq!(all[1].actor_id.as_deref(), Some("eve"));
