@@ -1,0 +1,105 @@
+//! What the information schema of MySQL and MariaDB tells.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
+
+use super::{Catalogue, ColumnFacts, TableFacts, View, action, made_of, texts};
+use crate::registry::Audited;
+
+/// Reads the catalogue.
+pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
+    const COLUMNS: &str = "\
+        SELECT table_schema AS s, table_name AS t, column_name AS c, data_type AS y, \
+          extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%' AS g, extra LIKE '%auto_increment%' AS a \
+        FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
+    const UNIQUE: &str = "\
+        SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR '\u{1f}') AS columns, \
+          MAX(sub_part IS NOT NULL) AS prefix \
+        FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND non_unique = 0 GROUP BY index_name";
+    const TRIGGERS: &str = "\
+        SELECT action_timing AS timing FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";
+    const KEYS: &str = "\
+        SELECT k.table_schema AS child_schema, k.table_name AS child, k.referenced_table_schema AS parent_schema, \
+          k.referenced_table_name AS parent, IF(k.referenced_table_schema = DATABASE(), 1, 0) AS parent_visible, \
+          r.delete_rule AS on_delete, r.update_rule AS on_update, \
+          GROUP_CONCAT(k.column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS child_columns, \
+          GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS parent_columns \
+        FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r \
+          ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name \
+        WHERE k.referenced_table_name IS NOT NULL AND (r.delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') \
+          OR r.update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT')) AND k.table_schema NOT IN ('mysql', 'sys') \
+        GROUP BY k.constraint_schema, k.constraint_name, k.table_name, k.table_schema, k.referenced_table_schema, \
+          k.referenced_table_name, r.delete_rule, r.update_rule";
+    const VIEWS: &str =
+        "SELECT table_schema AS s, table_name AS name, view_definition AS text FROM information_schema.views";
+    let backend = DbBackend::MySql;
+    let mut catalogue = Catalogue::default();
+    for audited in audited {
+        let (schema, name) = match audited.policy.table.split_once('.') {
+            Some((schema, name)) => (Some(schema.to_owned()), name.to_owned()),
+            None => (None, audited.policy.table.clone()),
+        };
+        let mut facts = TableFacts::default();
+        let values = [Value::from(schema), Value::from(name)];
+        for row in db.query_all_raw(Statement::from_sql_and_values(backend, COLUMNS, values)).await? {
+            facts.id = (row.try_get("", "s")?, row.try_get("", "t")?);
+            facts.columns.push(ColumnFacts {
+                name: row.try_get("", "c")?,
+                type_name: row.try_get("", "y")?,
+                generated: row.try_get::<i64>("", "g")? != 0,
+                scale: None,
+                filled: None,
+                enumerated: false,
+                required: false,
+                default: None,
+                auto_increment: row.try_get::<i64>("", "a")? != 0,
+            });
+        }
+        if facts.columns.is_empty() {
+            continue;
+        }
+        let id = [Value::from(facts.id.0.clone()), Value::from(facts.id.1.clone())];
+        for row in db.query_all_raw(Statement::from_sql_and_values(backend, UNIQUE, id.clone())).await? {
+            facts.unique.push(texts(&row, "columns")?);
+            facts.prefix_keys |= row.try_get::<i64>("", "prefix")? != 0;
+        }
+        for row in db.query_all_raw(Statement::from_sql_and_values(backend, TRIGGERS, id)).await? {
+            facts.triggers = true;
+            facts.after_triggers |= row.try_get::<String>("", "timing")? == "AFTER";
+        }
+        catalogue.tables.insert(audited.policy.table.clone(), facts);
+    }
+    let mut views = Vec::new();
+    for row in db.query_all_raw(Statement::from_string(backend, VIEWS)).await? {
+        // Nothing for who may not see it.
+        let text: Option<String> = row.try_get("", "text")?;
+        views.push(View {
+            schema: row.try_get("", "s")?,
+            name: row.try_get("", "name")?,
+            definition: text.unwrap_or_default().to_lowercase(),
+        });
+    }
+    catalogue.find_views(&views, "`");
+    const FUNCTIONS: &str =
+        "SELECT routine_name AS name FROM information_schema.routines WHERE routine_type = 'FUNCTION'";
+    for row in db.query_all_raw(Statement::from_string(backend, FUNCTIONS)).await? {
+        catalogue.computed.insert(row.try_get::<String>("", "name")?.to_lowercase());
+    }
+    catalogue.computed.extend(views.iter().map(|view| view.name.to_lowercase()));
+    for (view, tables) in &catalogue.views {
+        catalogue.relatives.extend(tables.first().map(|table| (view.clone(), table.clone())));
+    }
+    for row in db.query_all_raw(Statement::from_string(backend, KEYS)).await? {
+        catalogue.actions.push(action(&row)?);
+    }
+    let reached = catalogue.find_reaching(audited);
+    let parents = reached.into_iter().filter(|(schema, _)| !schema.is_empty());
+    let parents = parents.map(|id| (id.clone(), id.1)).collect();
+    for (view, tables) in made_of(&views, &parents, "`") {
+        if let (Some(table), false) = (tables.into_iter().next(), catalogue.relatives.contains_key(&view)) {
+            catalogue.leading.insert(view, table);
+        }
+    }
+    Ok(catalogue)
+}

@@ -1,0 +1,147 @@
+//! What PostgreSQL's catalogue tells.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
+
+use super::{Catalogue, ColumnFacts, TableId, action, quoted, texts};
+use crate::registry::Audited;
+
+/// The views of tables, and their partitions, children and parents.
+const RELATIVES: &str = "\
+    WITH RECURSIVE related(wanted, oid) AS ( \
+      SELECT w.name, pg_catalog.to_regclass(w.name)::oid FROM unnest($1::text[]) AS w(name) \
+      UNION \
+      SELECT r.wanted, x.oid FROM related r CROSS JOIN LATERAL ( \
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid \
+        UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
+        UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
+          WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
+    SELECT r.wanted, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows \
+    FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
+
+/// Reads the catalogue.
+pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
+    const TABLES: &str = "\
+        SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) AND NOT t.tgisinternal AND t.tgtype & 2 = 0) AS after, \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) AND NOT t.tgisinternal) \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
+          c.relhassubclass \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 2) \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS leaves_out, \
+          c.relkind = 'p' AS partitioned, \
+          a.attname::text AS \"column\", y.typname::text AS type, a.attgenerated <> '' AS generated, \
+          CASE WHEN y.typname = 'numeric' AND a.atttypmod >= 4 THEN (a.atttypmod - 4) & 2047 END AS scale, \
+          CASE WHEN y.typname = 'bpchar' AND a.atttypmod >= 4 THEN a.atttypmod - 4 END AS filled, \
+          y.typtype = 'e' AS enumerated, a.attnotnull AS required, \
+          (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d \
+           WHERE d.adrelid = c.oid AND d.adnum = a.attnum) AS \"default\" \
+        FROM unnest($1::text[]) AS w(name) \
+        JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(w.name) \
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        JOIN pg_catalog.pg_type y ON y.oid = a.atttypid \
+        ORDER BY w.name, a.attnum";
+    const UNIQUE: &str = "\
+        SELECT w.name AS wanted, \
+          (SELECT string_agg(a.attname::text, chr(31) ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.n <= i.indnkeyatts) AS columns, \
+          i.indimmediate AND i.indisvalid AND (c.relkind = 'p' OR NOT c.relhassubclass) AS sure \
+        FROM unnest($1::text[]) AS w(name) \
+        JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(w.name) \
+        JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
+        WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
+    const KEYS: &str = "\
+        SELECT cn.nspname::text AS child_schema, cc.relname::text AS child, pn.nspname::text AS parent_schema, \
+          pc.relname::text AS parent, pg_catalog.pg_table_is_visible(pc.oid)::int AS parent_visible, k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, \
+          (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number) AS child_columns, \
+          (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY AS u(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number) AS parent_columns \
+        FROM pg_catalog.pg_constraint k \
+        JOIN pg_catalog.pg_class cc ON cc.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
+        JOIN pg_catalog.pg_class pc ON pc.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
+        WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))";
+    let names: Vec<(String, &str)> = audited
+        .iter()
+        .map(|audited| (quoted(DbBackend::Postgres, &audited.policy.table), audited.policy.table.as_str()))
+        .collect();
+    let wanted: Vec<String> = names.iter().map(|(quoted, _)| quoted.clone()).collect();
+    let table_of =
+        |quoted: &str| names.iter().find(|(name, _)| name == quoted).map(|(_, table)| (*table).to_owned());
+    let ask =
+        |sql: &str| Statement::from_sql_and_values(DbBackend::Postgres, sql, [Value::from(wanted.clone())]);
+
+    let mut catalogue = Catalogue::default();
+    for row in db.query_all_raw(ask(TABLES)).await? {
+        let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
+        let facts = catalogue.tables.entry(table).or_default();
+        facts.id = (row.try_get("", "schema")?, row.try_get("", "name")?);
+        facts.after_triggers = row.try_get("", "after")?;
+        facts.triggers = row.try_get("", "triggers")?;
+        facts.leaves_out = row.try_get("", "leaves_out")?;
+        facts.partitioned = row.try_get("", "partitioned")?;
+        facts.columns.push(ColumnFacts {
+            name: row.try_get("", "column")?,
+            type_name: row.try_get("", "type")?,
+            generated: row.try_get("", "generated")?,
+            scale: row.try_get("", "scale")?,
+            filled: row.try_get("", "filled")?,
+            enumerated: row.try_get("", "enumerated")?,
+            required: row.try_get("", "required")?,
+            default: row.try_get("", "default")?,
+            auto_increment: false,
+        });
+    }
+    for row in db.query_all_raw(ask(UNIQUE)).await? {
+        let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
+        let (facts, key) = (catalogue.tables.entry(table).or_default(), texts(&row, "columns")?);
+        if row.try_get("", "sure")? {
+            facts.row_keys.push(key.clone());
+        }
+        facts.unique.push(key);
+    }
+    for row in db.query_all_raw(ask(RELATIVES)).await? {
+        let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
+        let name: String = row.try_get("", "name")?;
+        if !catalogue.tables.values().any(|facts| facts.id.1 == name) {
+            let name = name.to_lowercase();
+            if row.try_get("", "holds_rows")? {
+                catalogue.parts.insert(name.clone());
+            }
+            catalogue.views.entry(name.clone()).or_default().insert(table.clone());
+            catalogue.relatives.insert(name, table);
+        }
+    }
+    for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
+        catalogue.actions.push(action(&row)?);
+    }
+    let reached = catalogue.find_reaching(audited);
+    find_leading(&mut catalogue, db, &reached).await?;
+    Ok(catalogue)
+}
+
+/// Finds the relatives of tables that aren't audited and reach audited ones.
+async fn find_leading<C: ConnectionTrait>(
+    catalogue: &mut Catalogue,
+    db: &C,
+    reached: &BTreeSet<TableId>,
+) -> Result<(), DbErr> {
+    let known = |id: &TableId| catalogue.tables.values().any(|facts| facts.id == *id);
+    let parents = reached.iter().filter(|id| !id.0.is_empty() && !known(id));
+    let parents: Vec<String> =
+        parents.map(|(schema, name)| quoted(DbBackend::Postgres, &format!("{schema}.{name}"))).collect();
+    if parents.is_empty() {
+        return Ok(());
+    }
+    let ask = Statement::from_sql_and_values(DbBackend::Postgres, RELATIVES, [Value::from(parents)]);
+    for row in db.query_all_raw(ask).await? {
+        let name = row.try_get::<String>("", "name")?.to_lowercase();
+        if !catalogue.reaching.contains(&name) && !catalogue.relatives.contains_key(&name) {
+            catalogue.leading.insert(name, row.try_get("", "wanted")?);
+        }
+    }
+    Ok(())
+}
