@@ -1,11 +1,12 @@
 //! What PostgreSQL's catalogue tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 
 use super::{Catalogue, ColumnFacts, TableId, action, quoted, texts};
+use crate::capture::text::quote;
 use crate::registry::Audited;
 
 /// The views of tables, and their partitions, children and parents.
@@ -131,16 +132,26 @@ async fn find_leading<C: ConnectionTrait>(
 ) -> Result<(), DbErr> {
     let known = |id: &TableId| catalogue.tables.values().any(|facts| facts.id == *id);
     let parents = reached.iter().filter(|id| !id.0.is_empty() && !known(id));
-    let parents: Vec<String> =
-        parents.map(|(schema, name)| quoted(DbBackend::Postgres, &format!("{schema}.{name}"))).collect();
+    let parents: BTreeMap<String, &str> = parents
+        .map(|(schema, name)| {
+            (
+                format!("{}.{}", quote(DbBackend::Postgres, schema), quote(DbBackend::Postgres, name)),
+                name.as_str(),
+            )
+        })
+        .collect();
     if parents.is_empty() {
         return Ok(());
     }
-    let ask = Statement::from_sql_and_values(DbBackend::Postgres, RELATIVES, [Value::from(parents)]);
+    let wanted: Vec<String> = parents.keys().cloned().collect();
+    let ask = Statement::from_sql_and_values(DbBackend::Postgres, RELATIVES, [Value::from(wanted)]);
     for row in db.query_all_raw(ask).await? {
         let name = row.try_get::<String>("", "name")?.to_lowercase();
-        if !catalogue.reaching.contains(&name) && !catalogue.relatives.contains_key(&name) {
-            catalogue.leading.insert(name, row.try_get("", "wanted")?);
+        let parent = parents.get(&row.try_get::<String>("", "wanted")?);
+        if let (Some(parent), false, false) =
+            (parent, catalogue.reaching.contains(&name), catalogue.relatives.contains_key(&name))
+        {
+            catalogue.leading.insert(name, (*parent).to_owned());
         }
     }
     Ok(())
