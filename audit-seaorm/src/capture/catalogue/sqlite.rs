@@ -23,6 +23,8 @@ struct Trigger {
     names: Vec<String>,
     /// Whether it has a statement that replaces rows.
     replaces: bool,
+    /// Whether it may do more than delete: then what a table's definition replaces is replaced.
+    adds: bool,
 }
 
 /// Reads the catalogue.
@@ -88,7 +90,9 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
                 on_update: Rule::Cascade,
             }));
             let replaces = has(&["or", "replace"]) || has(&["replace", "into"]);
-            triggers.push(Trigger { on: on.clone(), names: written, replaces });
+            let body = words.as_deref().and_then(|words| words.split(|word| word == "begin").nth(1));
+            let adds = body.is_none_or(|words| words.iter().any(|word| word == "insert" || word == "update"));
+            triggers.push(Trigger { on: on.clone(), names: written, replaces, adds });
         }
         for facts in catalogue.tables.values_mut().filter(|facts| facts.id.1 == on) {
             facts.triggers |= is_trigger;
@@ -108,7 +112,8 @@ fn find_triggering(catalogue: &mut Catalogue, triggers: &[Trigger]) {
     let audited = |name: &str| catalogue.tables.values().find(|facts| facts.id.1 == name);
     let writes = |trigger: &&Trigger| trigger.names.iter().any(|name| audited(name).is_some());
     let replaces = |trigger: &&Trigger| {
-        trigger.replaces || trigger.names.iter().filter_map(|name| audited(name)).any(|facts| facts.replaces)
+        let defined = || trigger.names.iter().filter_map(|name| audited(name)).any(|facts| facts.replaces);
+        trigger.replaces || trigger.adds && defined()
     };
     let on = |trigger: &Trigger| trigger.on.clone();
     let mut triggering: BTreeSet<String> = triggers.iter().filter(writes).map(on).collect();

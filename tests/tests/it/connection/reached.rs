@@ -148,6 +148,33 @@ db_test!(c17_rows_that_triggers_replace_are_refused, on(sqlite), async |t| {
     }
 });
 
+db_test!(c17_triggers_that_replace_nothing_are_followed, on(sqlite), async |t| {
+    for (conflict, body) in [
+        ("", "UPDATE shelf SET label = replace(NEW.v, 'q', 'r') WHERE room = 'b'"),
+        ("ON CONFLICT REPLACE", "DELETE FROM shelf WHERE room = 'b'"),
+    ] {
+        execute(
+            t,
+            &[
+                "DROP TABLE IF EXISTS plain",
+                "DROP TABLE IF EXISTS shelf",
+                "CREATE TABLE plain (id INTEGER PRIMARY KEY, v TEXT)",
+                "INSERT INTO plain VALUES (1, 'x')",
+                &format!(
+                    "CREATE TABLE shelf (room TEXT NOT NULL, number INT NOT NULL, label TEXT NOT NULL UNIQUE {conflict}, \
+                     PRIMARY KEY (room, number))"
+                ),
+                "INSERT INTO shelf VALUES ('a', 1, 'one'), ('b', 1, 'three')",
+                &format!("CREATE TRIGGER follows AFTER UPDATE ON plain BEGIN {body}; END"),
+            ],
+        )
+        .await;
+        let before = shelves(t).await;
+        is_told(t, "UPDATE plain SET v = 'q'").await.unwrap();
+        assert_ne!(shelves(t).await, before, "{body}");
+    }
+});
+
 db_test!(c5_a_conflict_clause_is_found_however_it_is_written, on(sqlite), async |t| {
     for label in [
         "label TEXT NOT NULL, UNIQUE(label)ON CONFLICT REPLACE",
