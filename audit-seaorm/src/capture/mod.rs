@@ -1,5 +1,6 @@
 //! How changes are seen: by [`hooks`] on any connection, or by an [`AuditConnection`], which sees every statement.
 
+mod attempt;
 mod begin;
 pub(crate) mod bound;
 mod cascades;
