@@ -30,6 +30,8 @@ pub(super) struct Catalogue {
     /// Views of tables whose changes reach audited ones by foreign keys, and their partitions, children and parents, by name in lower
     /// case (PostgreSQL and MySQL).
     leading: BTreeMap<String, String>,
+    /// Those of them that are tables with rules (PostgreSQL): what is written to them may do anything.
+    ruled: BTreeSet<String>,
     /// On SQLite, tables whose triggers write to audited ones, and those of them whose triggers may replace rows there.
     triggering: BTreeSet<String>,
     replacing: BTreeSet<String>,
@@ -237,6 +239,16 @@ impl Catalogue {
     /// The table that is written under this name, if audited rows follow it by foreign keys.
     pub(super) fn leads_to(&self, name: &str) -> Option<&str> {
         self.leading.get(&name.to_lowercase()).map(String::as_str)
+    }
+
+    /// Whether rules may make more of a write to this table, which [`leads_to`](Self::leads_to) audited rows.
+    pub(super) fn is_ruled(&self, name: &str) -> bool {
+        self.ruled.contains(&name.to_lowercase())
+    }
+
+    /// A name in this text under which other rows are written: that of a view, say; and the table whose rows they are.
+    pub(super) fn other_name_in(&self, words: &Words) -> Option<(&String, &String)> {
+        self.relatives.iter().chain(&self.leading).find(|(name, _)| words.has(name))
     }
 
     /// The tables in this text whose changes may reach an audited one, and these.

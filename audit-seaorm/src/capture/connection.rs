@@ -80,7 +80,10 @@ impl AuditConnection {
         block: impl AsyncFnOnce(&DatabaseConnection) -> T,
     ) -> Result<T, DbErr> {
         self.capture.record_suspension(&self.inner, self.context.as_ref(), None, reason.into()).await?;
-        Ok(crate::suspended(block(&self.inner)).await)
+        let done = crate::suspended(block(&self.inner)).await;
+        // Nobody knows what it has defined.
+        self.capture.forget();
+        Ok(done)
     }
 
     /// Checks that the database answers.

@@ -12,7 +12,7 @@ use sea_orm::DbBackend;
 use super::catalogue::Catalogue;
 use super::postgres;
 use super::reads::Reads;
-use super::sql::{Conflict, Parsed, Script, TableName, What, Words};
+use super::sql::{Conflict, Parsed, Script, TableName, What, Words, outline};
 use super::unplanned::Unplanned;
 use crate::Registry;
 use crate::registry::Audited;
@@ -32,6 +32,8 @@ pub(super) struct Planned {
     pub(super) reads: Vec<Reads>,
     /// Whether it may begin, end or divide a transaction by itself.
     pub(super) divides: bool,
+    /// Whether it leaves a transaction open.
+    pub(super) begins: bool,
     /// Whether it does more than read.
     pub(super) writes: bool,
 }
@@ -209,8 +211,9 @@ impl Plans {
             _ => false,
         };
         let divides = script.statements.iter().any(divides);
+        let begins = begins(sql, script, self.backend);
         let writes = script.statements.iter().any(|parsed| !matches!(parsed.what, What::Read));
-        let plan = Arc::new(Planned { plan, reads, divides, writes });
+        let plan = Arc::new(Planned { plan, reads, divides, begins, writes });
         if sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
         }
@@ -264,6 +267,7 @@ impl Plans {
     fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, Refusal> {
         let steps = script.statements.into_iter().map(|parsed| self.step(parsed, catalogue));
         let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        self.one_by_one(&steps, catalogue)?;
         let defines = steps.iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         if !steps.iter().any(|step| step.captured) {
             return Ok(if defines { Plan::Redefine } else { Plan::Pass });
@@ -276,6 +280,22 @@ impl Plans {
             return Err(format!("{}: {DEPENDS}", audited(&steps)).into());
         }
         Ok(Plan::Capture(steps))
+    }
+
+    /// Refuses writes after a definition that they may be about: what it makes isn't known yet. SQLite's triggers see what they do.
+    fn one_by_one(&self, steps: &[Step], catalogue: &Catalogue) -> Result<(), Refusal> {
+        let matters = |step: &Step| match &step.parsed.what {
+            What::Define(names) => step.captured || names.iter().any(|name| leads(catalogue, &name.name)),
+            _ => false,
+        };
+        let Some(definition) = steps.iter().position(matters) else { return Ok(()) };
+        let after = steps.get(definition + 1..).unwrap_or_default();
+        let writes = |step: &Step| step.is_write() && !matches!(step.parsed.what, What::Define(_));
+        if self.backend == DbBackend::Sqlite || !after.iter().any(writes) {
+            return Ok(());
+        }
+        let why = "this text writes after it has defined something that the write may be about; send the statements one by one";
+        Err(format!("audited tables are concerned, and {why}").into())
     }
 
     /// Whether a text that only reads may be more than it seems.
@@ -340,16 +360,6 @@ impl Plans {
                     let (schema, name) = split_name(&table.to_lowercase());
                     return Err(self.refuse(reason, [&TableName { schema, name }]));
                 }
-                if !matches!(step.parsed.what, What::Insert(_))
-                    && let Some(table) = catalogue.leads_to(&name.name)
-                {
-                    return Err(format!(
-                        "`{}` is a view or a partition of `{table}`, which audited rows follow by foreign keys; write to that table",
-                        name.name
-                    )
-                    .into());
-                }
-                let target = self.audited(name)?.cloned();
                 // Only deletes and updates reach other tables by foreign keys; on SQLite, triggers count as well.
                 let removes = match &step.parsed.what {
                     What::Insert(insert) => {
@@ -357,6 +367,17 @@ impl Plans {
                     }
                     _ => true,
                 };
+                if let Some(table) = catalogue.leads_to(&name.name)
+                    && (removes || catalogue.is_ruled(&name.name))
+                {
+                    return Err(format!(
+                        "`{}` is a view or a partition of `{table}`, or has rules about it, and audited rows follow that by foreign keys; \
+                         write to that table",
+                        name.name
+                    )
+                    .into());
+                }
+                let target = self.audited(name)?.cloned();
                 let wanted = target.as_ref().is_some_and(|target| is_wanted(&step.parsed.what, target));
                 step.captured = wanted || (removes && catalogue.reaches(&name.name));
                 step.target = target;
@@ -372,6 +393,9 @@ impl Plans {
                         step.others.extend(self.audited(&TableName { schema, name })?.cloned());
                     }
                 }
+                // A table may be named together with a part of it.
+                step.others.sort_by(|a, b| a.policy.table.cmp(&b.policy.table));
+                step.others.dedup_by(|a, b| Arc::ptr_eq(a, b));
                 // SQLite's triggers name the tables that labels come from, and would be in the way.
                 let labels = sqlite && names.iter().any(|name| self.tables.gives_labels(name));
                 // On SQLite, rows of a table that is dropped are deleted before, and others follow.
@@ -399,16 +423,25 @@ impl Plans {
                     .find(|name| self.tables.get(name).is_some() || catalogue.reaches(&name.name));
                 let named = named.map(|name| &name.name);
                 let parent = self.parent_in(words, catalogue);
-                if let Some(name) = named.or_else(|| self.named(words)).or(parent) {
-                    let text =
-                        format!("{}, and this statement can't be recorded: {reason}", self.concern(name));
+                let other = catalogue.other_name_in(words);
+                if let Some(name) =
+                    named.or_else(|| self.named(words)).or(parent).or(other.map(|(name, _)| name))
+                {
+                    let text = format!(
+                        "{}, and this statement can't be recorded: {reason}",
+                        self.concern(name, catalogue)
+                    );
                     let mut refusal = self.refuse(text, tables);
                     refusal.why.clone_from(reason);
                     refusal.tables.extend(self.meant(words));
+                    refusal.tables.extend(other.and_then(|(_, table)| self.registered(table)));
                     // What foreign keys do to tables isn't looked at either.
                     let leads =
                         |name: &TableName| catalogue.parent(name).is_some() && catalogue.reaches(&name.name);
-                    if words.incomplete || parent.is_some() || tables.iter().any(leads) {
+                    if words.incomplete
+                        || parent.or(other.map(|(name, _)| name)).is_some()
+                        || tables.iter().any(leads)
+                    {
                         refusal.any = self.tables.all().cloned().collect();
                     }
                     refusal.tables.sort_by(|a, b| a.policy.table.cmp(&b.policy.table));
@@ -418,10 +451,11 @@ impl Plans {
             }
             What::Unreadable { reason, words } => {
                 let parent = self.parent_in(words, catalogue);
-                if let Some(name) = self.named(words).or(parent) {
+                let other = catalogue.other_name_in(words);
+                if let Some(name) = self.named(words).or(parent).or(other.map(|(name, _)| name)) {
                     let text = format!(
                         "{}, and this statement may change it but can't be parsed: {reason}",
-                        self.concern(name)
+                        self.concern(name, catalogue)
                     );
                     // It must neither end the transaction that its entry is in, nor switch off capture.
                     let never = ["abort", "commit", "rollback", "set_config"].iter().chain(CHANGES_MEANING);
@@ -430,8 +464,9 @@ impl Plans {
                     refusal.why.clone_from(reason);
                     if !harmful {
                         refusal.tables = self.meant(words);
+                        refusal.tables.extend(other.and_then(|(_, table)| self.registered(table)));
                     }
-                    if !harmful && (words.incomplete || parent.is_some()) {
+                    if !harmful && (words.incomplete || parent.is_some() || other.is_some()) {
                         refusal.any = self.tables.all().cloned().collect();
                     }
                     return Err(refusal);
@@ -454,11 +489,22 @@ impl Plans {
     }
 
     /// Why a table is of concern.
-    fn concern(&self, name: &str) -> String {
-        match self.tables.0.contains_key(&name.to_lowercase()) {
-            true => format!("`{name}` is audited"),
-            false => format!("audited rows follow `{name}`"),
+    fn concern(&self, name: &str, catalogue: &Catalogue) -> String {
+        if self.tables.0.contains_key(&name.to_lowercase()) {
+            return format!("`{name}` is audited");
         }
+        match catalogue.stands_for(name) {
+            Some(table) => {
+                format!("`{name}` is a view, a partition or a relative of `{table}`, which is audited")
+            }
+            None => format!("audited rows follow `{name}`"),
+        }
+    }
+
+    /// The audited table that is registered under this name.
+    fn registered(&self, table: &str) -> Option<Arc<Audited>> {
+        let (schema, name) = split_name(&table.to_lowercase());
+        self.tables.get(&TableName { schema, name })?.as_ref().ok().cloned()
     }
 
     /// A table in a text that isn't audited, and that audited rows follow.
@@ -475,6 +521,22 @@ impl Plans {
     fn audited(&self, name: &TableName) -> Result<Option<&Arc<Audited>>, String> {
         self.tables.get(name).map(|audited| audited.as_ref().map_err(Clone::clone)).transpose()
     }
+}
+
+/// Whether audited rows may follow what is written under this name.
+fn leads(catalogue: &Catalogue, name: &str) -> bool {
+    catalogue.reaches(name) || catalogue.leads_to(name).is_some()
+}
+
+/// Whether a text leaves a transaction open.
+fn begins(sql: &str, script: &Script, backend: DbBackend) -> bool {
+    let first = |parsed: &Parsed| {
+        let text = sql.get(parsed.range.clone()).unwrap_or_default();
+        outline(text, backend).verb
+    };
+    let mut transactions =
+        script.statements.iter().rev().filter(|parsed| matches!(parsed.what, What::Transaction));
+    transactions.next().is_some_and(|last| matches!(first(last).as_deref(), Some("BEGIN" | "START")))
 }
 
 /// Says of the first statement to be captured which table it changes.
@@ -502,12 +564,26 @@ const DEPENDS: &str = "what a backslash or a double quote means in this text dep
 
 /// Settings that change how a text is read, or switch off what capture stands on.
 const CHANGES_MEANING: &[&str] = &[
+    "count_changes",
     "extra_float_digits",
+    "full_column_names",
     "recursive_triggers",
     "session_replication_role",
+    "short_column_names",
     "sql_mode",
+    "sql_select_limit",
     "standard_conforming_strings",
 ];
+
+/// Whether nothing has to be known of the database to let a statement pass. Nothing may be asked before some settings, as that of a
+/// transaction's isolation.
+pub(super) fn is_harmless(what: &What) -> bool {
+    match what {
+        What::Read | What::Transaction | What::Upkeep => true,
+        What::Setting(names) => !names.iter().any(|name| CHANGES_MEANING.contains(&name.as_str())),
+        _ => false,
+    }
+}
 
 impl fmt::Debug for Plans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

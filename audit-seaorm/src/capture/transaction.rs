@@ -34,6 +34,8 @@ pub struct AuditTransaction {
     inner: Arc<DatabaseTransaction>,
     /// Dropped after it.
     hold: Hold,
+    /// Dropped after both.
+    forgets: Forgets,
     capture: Arc<Capture>,
     context: Option<Arc<AuditContext>>,
     state: Arc<State>,
@@ -50,6 +52,21 @@ struct Hold {
 impl Hold {
     fn of(inner: &Arc<DatabaseTransaction>, state: &Arc<State>) -> Self {
         Self { inner: Some(Arc::clone(inner)), state: Arc::clone(state) }
+    }
+}
+
+/// Forgets what was known of the tables that were changed in a transaction, once it has ended, however it did.
+#[derive(Debug)]
+struct Forgets {
+    state: Arc<State>,
+    capture: Arc<Capture>,
+}
+
+impl Drop for Forgets {
+    fn drop(&mut self) {
+        if self.state.defined.load(Ordering::Relaxed) {
+            self.capture.forget();
+        }
     }
 }
 
@@ -90,6 +107,8 @@ pub(super) struct State {
     unfinished: StdMutex<Option<Unfinished>>,
     /// Whether there was a captured write before.
     written: AtomicBool,
+    /// Whether tables may have been changed, or made, in it.
+    defined: AtomicBool,
     /// Its entries in the spool.
     pub(super) tickets: Tickets,
     /// Of a nested transaction, the one around it.
@@ -121,6 +140,7 @@ impl State {
             turn: outer.as_ref().map_or_else(Arc::default, |outer| Arc::clone(&outer.turn)),
             unfinished: StdMutex::new(None),
             written: AtomicBool::new(false),
+            defined: AtomicBool::new(false),
             tickets: Tickets::default(),
             outer,
             own: OnceLock::new(),
@@ -172,6 +192,14 @@ impl State {
             // The database says that it hasn't.
             (Err(error), _) if is_answer(error) => self.tickets.cancel_from(0),
             (Err(_), _) => self.tickets.doubt().await,
+        }
+    }
+
+    /// From here on what is known of the database may hold for this transaction alone.
+    pub(super) fn defines(&self) {
+        self.defined.store(true, Ordering::Relaxed);
+        if let Some(outer) = &self.outer {
+            outer.defines();
         }
     }
 
@@ -247,7 +275,8 @@ impl AuditTransaction {
         context: Option<Arc<AuditContext>>,
     ) -> Self {
         let state = Arc::new(state);
-        Self { hold: Hold::of(&inner, &state), inner, capture, context, state }
+        let forgets = Forgets { state: Arc::clone(&state), capture: Arc::clone(&capture) };
+        Self { hold: Hold::of(&inner, &state), forgets, inner, capture, context, state }
     }
 
     pub(crate) fn audit(&self) -> &crate::Audit {
@@ -273,7 +302,10 @@ impl AuditTransaction {
         self.capture
             .record_suspension(&*self.inner, self.context.as_ref(), Some(&self.state), reason.into())
             .await?;
-        Ok(crate::suspended(block(&self.inner)).await)
+        let done = crate::suspended(block(&self.inner)).await;
+        // Nobody knows what it has defined.
+        self.capture.forget_over(&Over::Transaction(&self.inner, &self.state));
+        Ok(done)
     }
 
     fn tell_bound(&self) {
@@ -300,7 +332,7 @@ impl AuditTransaction {
     pub async fn commit(self) -> Result<(), DbErr> {
         let _turn = self.state.turn().await;
         let completed = self.capture.complete(&self.inner, &self.state).await;
-        let Self { inner, state, hold, .. } = self;
+        let Self { inner, state, hold, forgets: _forgets, .. } = self;
         let inner = own(inner, hold)?;
         match completed {
             Ok(()) => {
@@ -328,7 +360,8 @@ impl AuditTransaction {
     /// As [`DatabaseTransaction::rollback`].
     pub async fn rollback(self) -> Result<(), DbErr> {
         let _turn = self.state.turn().await;
-        own(self.inner, self.hold)?.rollback().await
+        let Self { inner, hold, forgets: _forgets, .. } = self;
+        own(inner, hold)?.rollback().await
     }
 }
 

@@ -147,7 +147,7 @@ impl Capture {
             }
         };
         // Nobody knows what it has defined.
-        self.forget().await;
+        self.forget_over(&over);
         answer
     }
 

@@ -1,17 +1,16 @@
 //! A statement on its way through capture: what is known of it and of the database, over what it goes, and whose turn it is.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audit_core::{AuditContext, Entry, Error, Resource, Severity, action};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
-use tokio::sync::RwLock;
 
 use super::begin::to_the_end;
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
-use super::plan::{Plan, Planned, Plans, Refusal, Step, may_record};
+use super::plan::{Plan, Planned, Plans, Refusal, Step, is_harmless, may_record};
 use super::reads::Reading;
 use super::refusal::{have_moved, reason_of_refusal};
 use super::request::{Answer, Ask, Request, send};
@@ -30,7 +29,7 @@ pub(super) struct Capture {
     pub(super) backend: DbBackend,
     plans: Plans,
     pub(super) sqlite: Option<sqlite::Engine>,
-    known: RwLock<Known>,
+    known: Mutex<Known>,
 }
 
 /// What is known of the database.
@@ -120,6 +119,13 @@ impl Work<'_> {
     }
 }
 
+/// Whether a text that isn't planned may change what is known of the database.
+fn may_define(sql: &str) -> bool {
+    const VERBS: [&str; 5] = ["alter", "create", "drop", "rename", "truncate"];
+    let mut words = sql.split(|c: char| !c.is_ascii_alphabetic());
+    words.any(|word| VERBS.iter().any(|verb| word.eq_ignore_ascii_case(verb)))
+}
+
 /// The error of a statement that is refused.
 fn refusal_of(refusal: &Refusal) -> DbErr {
     let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
@@ -132,7 +138,7 @@ impl Capture {
             backend,
             plans: Plans::new(audit.registry(), backend),
             sqlite: (backend == DbBackend::Sqlite).then(|| sqlite::Engine::new(audit.registry())),
-            known: RwLock::default(),
+            known: Mutex::default(),
             audit,
         }
     }
@@ -222,11 +228,10 @@ impl Capture {
             return Ok(plan);
         }
         let script = super::sql::read(sql, self.backend);
-        let harmless = |what: &What| matches!(what, What::Read | What::Transaction | What::Upkeep);
         if let Some(doubt) = self.plans.doubt(sql, &script) {
             return Ok(self.plans.keep(sql, Plan::Refuse(doubt.into()), Vec::new(), &script));
         }
-        if script.statements.iter().all(|parsed| harmless(&parsed.what)) {
+        if script.statements.iter().all(|parsed| is_harmless(&parsed.what)) {
             let catalogue = match self.plans.may_read_unnamed(&script) {
                 true => Some(self.catalogue(over).await?),
                 false => None,
@@ -242,12 +247,12 @@ impl Capture {
             return Ok(plan);
         }
         // The table may have been made since.
-        self.forget().await;
+        self.forget();
         let catalogue = self.catalogue(over).await?;
         let plan = self.plans.make(sql, script, &catalogue);
         if plan.plan.steps().iter().any(|step| step.target().is_some_and(|a| catalogue.table(a).is_none())) {
             // Nor must it be remembered that it isn't there.
-            self.forget().await;
+            self.forget();
         }
         Ok(plan)
     }
@@ -255,7 +260,7 @@ impl Capture {
     /// What is known of the database; read when a write comes by for the first time.
     async fn catalogue(&self, over: &Over<'_>) -> Result<Arc<Catalogue>, DbErr> {
         let forgotten = {
-            let known = self.known.read().await;
+            let known = self.known();
             if let Some(catalogue) = &known.catalogue {
                 return Ok(Arc::clone(catalogue));
             }
@@ -283,7 +288,7 @@ impl Capture {
             Over::Transaction(db, _) => Catalogue::load(&**db, audit.registry()).await,
         };
         let loaded = Arc::new(loaded?);
-        let mut known = self.known.write().await;
+        let mut known = self.known();
         if known.forgotten == forgotten {
             known.catalogue = Some(Arc::clone(&loaded));
         }
@@ -294,19 +299,32 @@ impl Capture {
     /// a deferred transaction that has read, if another one has written in between.
     async fn lock_before_reading(&self, over: &Over<'_>) {
         if let (Some(engine), Over::Transaction(db, _)) = (&self.sqlite, over)
-            && self.known.read().await.catalogue.is_none()
+            && self.known().catalogue.is_none()
         {
             engine.lock_any(db).await;
         }
     }
 
     /// Forgets what was known of the database: its tables have changed.
-    pub(super) async fn forget(&self) {
-        let mut known = self.known.write().await;
+    pub(super) fn forget(&self) {
+        let mut known = self.known();
         known.catalogue = None;
         known.forgotten += 1;
         drop(known);
         self.plans.clear();
+    }
+
+    /// Forgets it now, and once more when the transaction ends, if the tables were changed in one: it may be rolled back, and until then
+    /// others see them as they were.
+    pub(super) fn forget_over(&self, over: &Over<'_>) {
+        if let Over::Transaction(_, state) = over {
+            state.defines();
+        }
+        self.forget();
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a statement, with whatever capture adds to it.
@@ -339,9 +357,18 @@ impl Capture {
                     self.settle(db, state).await?;
                 }
             }
-            return over.pass(request, ask).await;
+            let defines = may_define(request.sql());
+            let answer = over.pass(request, ask).await;
+            if defines {
+                self.forget_over(&over);
+            }
+            return answer;
         }
         let planned = self.plan(&over, request.sql()).await?;
+        if planned.begins && matches!(over, Over::Pool(_)) {
+            let why = "nobody can tell what is written in a transaction that is begun by SQL over a pool; use `begin()`";
+            return Err(to_db_err(&Error::Refused(why.into())));
+        }
         if let (true, Over::Transaction(_, state)) = (planned.divides, &over) {
             // What is undone by that, or committed, isn't followed.
             state.doubt().await;
@@ -385,7 +412,7 @@ impl Capture {
             Plan::Pass => return over.pass(request, ask).await,
             Plan::Redefine => {
                 let answer = over.pass(request, ask).await;
-                self.forget().await;
+                self.forget_over(&over);
                 return answer;
             }
             Plan::Refuse(refusal) => {
@@ -457,8 +484,10 @@ impl Capture {
         let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         // Rows that are left out by a trigger which another program has made meanwhile look as if they had moved.
         let outdated = self.sqlite.as_ref().is_some_and(sqlite::Engine::take_outdated);
-        if defines || outdated || have_moved(&answer) {
-            self.forget().await;
+        if defines {
+            self.forget_over(&over);
+        } else if outdated || have_moved(&answer) {
+            self.forget();
         }
         answer
     }
@@ -486,7 +515,7 @@ impl Capture {
 
     async fn complete_unfinished(&self, db: &DatabaseTransaction, state: &State) -> Result<(), Error> {
         let Some(unfinished) = state.take_unfinished() else { return Ok(()) };
-        let known = self.known.read().await.catalogue.clone();
+        let known = self.known().catalogue.clone();
         if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {
             let context = Arc::clone(&unfinished.context);
             let audit = self.in_force();

@@ -19,7 +19,8 @@ const RELATIVES: &str = "\
         UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
         UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
           WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
-    SELECT r.wanted, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows \
+    SELECT r.wanted, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows, \
+      c.relkind NOT IN ('v', 'm') AND c.relhasrules AS ruled \
     FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
 
 /// Reads the catalogue.
@@ -151,6 +152,9 @@ async fn find_leading<C: ConnectionTrait>(
         if let (Some(parent), false, false) =
             (parent, catalogue.reaching.contains(&name), catalogue.relatives.contains_key(&name))
         {
+            if row.try_get("", "ruled")? {
+                catalogue.ruled.insert(name.clone());
+            }
             catalogue.leading.insert(name, (*parent).to_owned());
         }
     }

@@ -7,6 +7,7 @@ mod cascades;
 mod chosen;
 pub(crate) mod contention;
 mod cost;
+mod defined;
 mod differential;
 mod fire;
 mod hostile;

@@ -102,6 +102,102 @@ db_test!(c16_what_follows_a_parent_is_recorded_or_refused_however_it_is_named, a
     }
 });
 
+// Only the tables' own names were looked for in statements of these kinds.
+db_test!(c17_views_and_partitions_are_found_in_statements_of_any_kind, on(postgres, mysql), async |t| {
+    if t.backend == DbBackend::Postgres {
+        execute(
+            t,
+            &[
+                "CREATE TABLE shelf (room TEXT NOT NULL, number INT NOT NULL, label TEXT NOT NULL, PRIMARY KEY (room, number)) \
+                 PARTITION BY LIST (room)",
+                "CREATE TABLE pa PARTITION OF shelf FOR VALUES IN ('a')",
+                "CREATE TABLE pb PARTITION OF shelf DEFAULT",
+                "INSERT INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'two'), ('b', 1, 'three')",
+            ],
+        )
+        .await;
+    } else {
+        set_up_shelves(t).await;
+    }
+    execute(
+        t,
+        &[
+            "CREATE VIEW sv AS SELECT * FROM shelf",
+            "CREATE TABLE plain (id INT PRIMARY KEY)",
+            "INSERT INTO plain VALUES (1), (2)",
+        ],
+    )
+    .await;
+    let statements = t.pick(
+        &[][..],
+        &[
+            "WITH d AS (DELETE FROM sv WHERE room = 'b' RETURNING *) SELECT * FROM d",
+            "WITH d AS (UPDATE sv SET label = 'cte' RETURNING *) INSERT INTO plain SELECT 100 FROM d LIMIT 1",
+            "WITH d AS (DELETE FROM pa RETURNING *) SELECT * FROM d",
+            "EXPLAIN ANALYZE DELETE FROM sv WHERE room = 'b'",
+            "MERGE INTO pa USING plain ON pa.number = plain.id WHEN MATCHED THEN DELETE",
+            "COPY (DELETE FROM sv RETURNING *) TO '/dev/null'",
+            "CREATE TABLE made AS WITH d AS (DELETE FROM sv RETURNING *) SELECT * FROM d",
+            "DELETE FROM sv WHERE number BETWEEN SYMMETRIC 1 AND 1",
+            "DELETE FROM pa * WHERE number = 1",
+        ][..],
+        &[
+            "SET STATEMENT max_statement_time = 5 FOR DELETE FROM sv WHERE room = 'b'",
+            "ANALYZE DELETE FROM sv WHERE room = 'b'",
+            "/*! DELETE FROM sv WHERE room = 'b' */",
+            "BEGIN NOT ATOMIC DELETE FROM sv WHERE room = 'b'; END",
+            "IF 1 THEN DELETE FROM sv WHERE room = 'b'; END IF",
+            "DELETE FROM sv WHERE room = 'b' AND 'a' SOUNDS LIKE 'a'",
+            "UPDATE sv, plain SET sv.label = 'multi' WHERE sv.number = plain.id",
+            "UPDATE plain JOIN sv ON sv.number = plain.id SET sv.label = 'join'",
+        ][..],
+    );
+    for sql in statements {
+        is_told(t, sql).await.unwrap();
+    }
+});
+
+// The parent itself was recorded or refused, not what is written to it under another name.
+db_test!(c16_upserts_by_a_view_of_a_parent_are_refused, on(postgres, mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE stand (id INT PRIMARY KEY, name VARCHAR(100) NOT NULL UNIQUE)",
+            "INSERT INTO stand VALUES (1, 'one'), (2, 'two')",
+            "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, \
+             PRIMARY KEY (room, number), FOREIGN KEY (label) REFERENCES stand (name) ON UPDATE CASCADE ON DELETE CASCADE)",
+            "INSERT INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'two')",
+            "CREATE VIEW pic AS SELECT * FROM stand",
+        ],
+    )
+    .await;
+    let statements = t.pick(
+        &[][..],
+        &["INSERT INTO pic VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'uno'"][..],
+        &[
+            "INSERT INTO pic VALUES (1, 'x') ON DUPLICATE KEY UPDATE name = 'uno'",
+            "REPLACE INTO pic VALUES (2, 'zwei')",
+        ][..],
+    );
+    for sql in statements {
+        is_told(t, sql).await.unwrap();
+    }
+    let db = audited(&single(t).await);
+    db.execute_unprepared("INSERT INTO pic VALUES (3, 'three')").await.unwrap();
+    if t.backend == DbBackend::Postgres {
+        execute(
+            t,
+            &[
+                "CREATE TABLE note (id INT)",
+                "CREATE RULE also AS ON INSERT TO note DO ALSO DELETE FROM stand",
+            ],
+        )
+        .await;
+        let done = audited(&single(t).await).execute_unprepared("INSERT INTO note VALUES (1)").await;
+        assert!(done.as_ref().is_err_and(is_audit_error), "{done:?}");
+    }
+});
+
 db_test!(c17_rows_that_triggers_replace_are_refused, on(sqlite), async |t| {
     for (conflict, trigger, write) in [
         (

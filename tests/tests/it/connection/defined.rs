@@ -1,0 +1,234 @@
+//! Definitions: what is known of the database's tables is known anew after them, and by whom, however they end.
+
+use std::collections::BTreeSet;
+
+use audit_seaorm::{AuditConnection, is_audit_error, suspended};
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+
+use super::hostile::{shelves, told};
+use super::sessions::{audited, single, waiting};
+use crate::fixtures::{entries, set_up_shelves, tree};
+
+async fn execute(t: &TestDb, statements: &[&str]) {
+    for sql in statements {
+        t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+/// Two wings of a house, with a node in the first and one below it, and one in the second.
+async fn set_up_tree(t: &TestDb) {
+    execute(t, &tree::TABLES).await;
+    execute(
+        t,
+        &[
+            "INSERT INTO house VALUES (1, 'old')",
+            "INSERT INTO wing VALUES (1, 1), (2, 1)",
+            "INSERT INTO node (id, parent_id, label, wing_id) VALUES (1, NULL, 'parent', 1), (2, 1, 'child', NULL), (3, NULL, 'other', 2)",
+        ],
+    )
+    .await;
+}
+
+/// A tree whose nodes are to follow a block.
+async fn set_up_block(t: &TestDb) {
+    set_up_tree(t).await;
+    execute(
+        t,
+        &[
+            "CREATE TABLE block (id INT PRIMARY KEY)",
+            "INSERT INTO block VALUES (1)",
+            "ALTER TABLE node ADD block_id INT DEFAULT 1",
+        ],
+    )
+    .await;
+}
+
+/// What makes them follow it.
+fn follows(t: &TestDb) -> &'static str {
+    const KEY: &str = "ALTER TABLE node ADD FOREIGN KEY (block_id) REFERENCES block (id) ON DELETE CASCADE";
+    t.pick("CREATE TRIGGER own AFTER DELETE ON block BEGIN DELETE FROM node; END", KEY, KEY)
+}
+
+/// Every node that goes by this statement has an entry.
+async fn all_told(t: &TestDb, db: &AuditConnection, sql: &str) {
+    let nodes = async || -> BTreeSet<String> {
+        let ids = t.column::<i32>("SELECT id FROM node").await.unwrap();
+        ids.iter().map(ToString::to_string).collect()
+    };
+    let (before, seen) = (nodes().await, entries(t).await.len());
+    let done = db.execute_unprepared(sql).await;
+    let after = nodes().await;
+    let made = entries(t).await.split_off(seen);
+    let made = made.into_iter().filter(|entry| entry.action == "delete" && entry.resource_type == "node");
+    let made: BTreeSet<String> = made.filter_map(|entry| entry.resource_id).collect();
+    assert_eq!(before.difference(&after).cloned().collect::<BTreeSet<_>>(), made, "{sql}: {done:?}");
+}
+
+db_test!(c16_a_definition_that_is_rolled_back_is_forgotten, on(postgres, sqlite), async |t| {
+    set_up_tree(t).await;
+    let db = audited(&t.db);
+    let transaction = db.begin().await.unwrap();
+    let gone = t.pick(
+        &["ALTER TABLE node RENAME TO other", "CREATE TABLE node (id INT NOT NULL PRIMARY KEY, parent_id INT NULL, boss_id INT NULL, label VARCHAR(20) NOT NULL)"][..],
+        &["ALTER TABLE node DROP CONSTRAINT node_wing_id_fkey"][..],
+        &[][..],
+    );
+    for sql in gone {
+        transaction.execute_unprepared(sql).await.unwrap();
+    }
+    transaction.execute_unprepared("UPDATE node SET label = label").await.unwrap();
+    transaction.rollback().await.unwrap();
+    all_told(t, &db, "DELETE FROM wing WHERE id = 1").await;
+    assert!(!entries(t).await.is_empty());
+});
+
+db_test!(
+    c16_a_definition_of_a_nested_transaction_that_is_rolled_back_is_forgotten,
+    on(postgres),
+    async |t| {
+        set_up_tree(t).await;
+        let db = audited(&t.db);
+        for drops in [false, true] {
+            let outer = db.begin().await.unwrap();
+            let nested = outer.begin().await.unwrap();
+            nested.execute_unprepared("ALTER TABLE node DROP CONSTRAINT node_wing_id_fkey").await.unwrap();
+            nested.execute_unprepared("UPDATE node SET label = label").await.unwrap();
+            if drops {
+                drop(nested);
+            } else {
+                nested.rollback().await.unwrap();
+            }
+            outer.commit().await.unwrap();
+            all_told(t, &db, &format!("DELETE FROM wing WHERE id = {}", 1 + i32::from(drops))).await;
+        }
+    }
+);
+
+// Another task asked the database while the definition was there for its own transaction only.
+db_test!(c16_a_definition_is_known_once_it_is_committed, on(postgres), async |t| {
+    set_up_block(t).await;
+    set_up_shelves(t).await;
+    let db = audited(&t.db);
+    let transaction = db.begin().await.unwrap();
+    transaction.execute_unprepared("CREATE TABLE annex (id INT PRIMARY KEY)").await.unwrap();
+    transaction.execute_unprepared(follows(t)).await.unwrap();
+    db.execute_unprepared("UPDATE shelf SET label = 'x'").await.unwrap();
+    // It knows of no key, and waits for the lock of the definition.
+    let other = db.clone();
+    let waits =
+        tokio::spawn(async move { other.execute_unprepared("DELETE FROM block WHERE id = 77").await });
+    waiting(t, 1).await;
+    transaction.commit().await.unwrap();
+    waits.await.unwrap().unwrap();
+    all_told(t, &db, "DELETE FROM block WHERE id = 1").await;
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM node").await.unwrap(), 0);
+});
+
+db_test!(c16_definitions_are_noticed_while_the_audit_rests, async |t| {
+    for says_so in [false, true] {
+        for table in ["node", "wing", "house", "block"] {
+            t.execute(&format!("DROP TABLE IF EXISTS {table}")).await.unwrap();
+        }
+        set_up_block(t).await;
+        let db = audited(&single(t).await);
+        for sql in ["UPDATE node SET label = label WHERE id = 1", "DELETE FROM block WHERE id = 77"] {
+            db.execute_unprepared(sql).await.unwrap();
+        }
+        let define = follows(t);
+        if says_so {
+            let done =
+                db.without_audit("because", async |raw| raw.execute_unprepared(define).await.map(|_| ()));
+            done.await.unwrap().unwrap();
+        } else {
+            suspended(db.execute_unprepared(define)).await.unwrap();
+        }
+        all_told(t, &db, "DELETE FROM block WHERE id = 1").await;
+        assert_eq!(t.value::<i64>("SELECT count(*) FROM node").await.unwrap(), 0);
+    }
+});
+
+// Each statement was planned by what was known before the first.
+db_test!(c17_a_text_that_writes_after_a_definition_is_recorded_or_refused, async |t| {
+    set_up_block(t).await;
+    set_up_shelves(t).await;
+    let db = audited(&t.db);
+    all_told(t, &db, &format!("{}; DELETE FROM block WHERE id = 1", follows(t))).await;
+    if t.backend == DbBackend::Sqlite {
+        return;
+    }
+    let (before, seen) = (shelves(t).await, entries(t).await.len());
+    let sql = "CREATE VIEW sv AS SELECT * FROM shelf; UPDATE sv SET label = 'unseen'";
+    let done = db.execute_unprepared(sql).await;
+    assert!(done.as_ref().is_err_and(is_audit_error), "{done:?}");
+    assert_eq!(told(&entries(t).await.split_off(seen), before), Ok(shelves(t).await));
+    // What isn't of the audit's concern is.
+    db.execute_unprepared("CREATE TABLE plain (id INT PRIMARY KEY); INSERT INTO plain VALUES (1)")
+        .await
+        .unwrap();
+    db.execute_unprepared("CREATE VIEW sv AS SELECT * FROM shelf; CREATE VIEW tv AS SELECT * FROM shelf")
+        .await
+        .unwrap();
+});
+
+db_test!(c17_a_table_that_comes_to_inherit_is_recorded, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["CREATE TABLE extra (LIKE shelf)", "INSERT INTO extra VALUES ('e', 1, 'extra')"]).await;
+    let db = audited(&single(t).await);
+    for sql in ["ALTER TABLE extra INHERIT shelf", "ALTER TABLE extra NO INHERIT shelf"] {
+        let before = entries(t).await.len();
+        db.execute_unprepared(sql).await.unwrap();
+        let made: Vec<_> = entries(t).await.drain(before..).map(|entry| entry.action).collect();
+        assert_eq!(made, ["redefine"], "{sql}");
+    }
+});
+
+// The database was asked for its tables before the statement.
+db_test!(c15_a_transaction_may_set_its_isolation_first, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    let transaction = audited(&single(t).await).begin().await.unwrap();
+    transaction.execute_unprepared("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE").await.unwrap();
+    transaction.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'b'").await.unwrap();
+    let ask = Statement::from_string(t.backend, "SHOW transaction_isolation");
+    let isolation = transaction.query_one_raw(ask).await.unwrap().unwrap();
+    assert_eq!(isolation.try_get_by_index::<String>(0).unwrap(), "serializable");
+    transaction.commit().await.unwrap();
+});
+
+db_test!(c15_a_setting_waits_for_nobody, on(sqlite), async |t| {
+    set_up_shelves(t).await;
+    let other = t.db.begin().await.unwrap();
+    other.execute_unprepared("UPDATE shelf SET label = 'locked'").await.unwrap();
+    let transaction = audited(&single(t).await).begin().await.unwrap();
+    transaction.execute_unprepared("PRAGMA user_version").await.unwrap();
+    other.rollback().await.unwrap();
+});
+
+db_test!(c17_settings_that_capture_relies_on_are_refused, async |t| {
+    set_up_shelves(t).await;
+    let db = audited(&single(t).await);
+    let settings = t.pick(
+        &["PRAGMA full_column_names = ON", "PRAGMA count_changes = ON", "PRAGMA recursive_triggers = ON"][..],
+        &["SET session_replication_role = replica", "SET extra_float_digits = 0"][..],
+        &["SET sql_select_limit = 1", "SET SESSION sql_select_limit = 1", "SET @@sql_select_limit = 1"][..],
+    );
+    for sql in settings {
+        let done = db.execute_unprepared(sql).await;
+        assert!(done.as_ref().is_err_and(is_audit_error), "{sql}: {done:?}");
+    }
+});
+
+// What was written next over the pool was committed by itself, or failed.
+db_test!(c15_a_transaction_is_not_begun_by_sql_over_a_pool, async |t| {
+    set_up_shelves(t).await;
+    let db = audited(&single(t).await);
+    for sql in
+        ["BEGIN", "/* now */ begin", t.pick("BEGIN IMMEDIATE", "START TRANSACTION", "START TRANSACTION")]
+    {
+        let done = db.execute_unprepared(sql).await;
+        assert!(done.as_ref().is_err_and(is_audit_error), "{sql}: {done:?}");
+    }
+    db.execute_unprepared("BEGIN; SELECT 1; COMMIT").await.unwrap();
+    db.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'b'").await.unwrap();
+    assert_eq!(entries(t).await.len(), 1);
+});
