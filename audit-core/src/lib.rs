@@ -1,6 +1,7 @@
-//! Types and pure functions of the audit log: no database, no runtime, no I/O.
+//! Types and pure functions of the audit log: no database, no runtime, no I/O but to read a
+//! configuration file.
 //!
-//! The modules stand in the order in which data flows: a [`Value`] of a field, the description of a resource
+//! Data flows so: a [`Value`] of a field, the description of a resource
 //! ([`Auditable`]) and the [`ResourcePolicy`] that follows from it, the [`Changes`] between two rows, the
 //! [`AuditContext`] in which they happen, the [`Entry`] that records them, the [`Sink`] that takes it.
 //!

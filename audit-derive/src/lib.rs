@@ -24,7 +24,7 @@
     )
 )]
 
-// The files stand in the order in which a derive passes through them: attributes are parsed (`attr`, with `parse`)
+// A derive passes through the files so: attributes are parsed (`attr`, with `parse`)
 // into what they say (`model`), which is checked and then expanded, or falls back to an impl that does nothing.
 mod action;
 mod attr;

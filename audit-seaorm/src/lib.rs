@@ -120,7 +120,7 @@ pub use registry::{Audited, Registry};
 pub use restore::Restore;
 pub use scope::{current, scope, spawn, spawn_blocking, suspended, try_current};
 pub use stats::get_audit_summary;
-pub use store::is_audit_error;
+pub use store::{is_audit_error, to_db_err};
 pub use task::AuditTask;
 pub use worker::WorkerTask;
 

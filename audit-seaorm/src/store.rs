@@ -2,6 +2,8 @@
 
 mod insert;
 
+use std::borrow::Borrow;
+
 use audit_core::{Entry, Error, FailurePolicy};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
@@ -320,9 +322,17 @@ fn store_error(entries: &[Entry], error: &DbErr) -> Error {
     Error::Store { action, resource, reason: describe(error).to_owned(), retryable: is_retryable(error) }
 }
 
-/// SeaORM's hooks fail with its own error. The message stays; what kind it was, [`is_audit_error`] tells.
-pub(crate) fn to_db_err(error: &Error) -> DbErr {
-    DbErr::Custom(format!("{PREFIX}{error}"))
+/// The audit's error as one of SeaORM's, with its message, for code that has both kinds; [`is_audit_error`] still tells them apart.
+///
+/// ```
+/// use audit_seaorm::{Error, is_audit_error, to_db_err};
+///
+/// let recorded: Result<(), Error> = Err(Error::Refused("why".into()));
+/// let error = recorded.map_err(to_db_err).unwrap_err();
+/// assert!(is_audit_error(&error));
+/// ```
+pub fn to_db_err(error: impl Borrow<Error>) -> DbErr {
+    DbErr::Custom(format!("{PREFIX}{}", error.borrow()))
 }
 
 const PREFIX: &str = "audit: ";

@@ -99,6 +99,14 @@ impl AuditConnection {
     /// # Errors
     /// As [`DatabaseConnection::close`].
     pub async fn close(self) -> Result<(), DbErr> {
+        self.close_by_ref().await
+    }
+
+    /// [`close`](Self::close) for who has a reference only.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn close_by_ref(&self) -> Result<(), DbErr> {
         let flushed = self.audit().flush().await;
         self.inner.close_by_ref().await?;
         flushed.map_err(|error| to_db_err(&error))
@@ -121,7 +129,7 @@ impl AuditConnection {
     }
 
     fn tell_bound(&self) {
-        Bound::tell(self.context.as_ref(), None);
+        Bound::tell(self.capture.audit(), self.context.as_ref(), None);
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<AuditTransaction, DbErr> {

@@ -9,10 +9,17 @@ use sea_orm::{DbErr, TransactionError, TransactionSession};
 /// `ConnectionTrait` for what has an `inner` of this type, and `run` for each statement.
 macro_rules! sends {
     ($connection:ty, $inner:ty) => {
+        impl $connection {
+            /// Which database it is: as SeaORM's own has it, so that nobody has to say which of the traits is meant.
+            pub fn get_database_backend(&self) -> DbBackend {
+                <$inner as ConnectionTrait>::get_database_backend(&self.inner)
+            }
+        }
+
         #[async_trait::async_trait]
         impl ConnectionTrait for $connection {
             fn get_database_backend(&self) -> DbBackend {
-                <$inner as ConnectionTrait>::get_database_backend(&self.inner)
+                self.get_database_backend()
             }
 
             async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -43,9 +50,48 @@ macro_rules! sends {
     };
 }
 
-/// `TransactionTrait` for what has `start`, which begins a transaction of this type.
+/// `TransactionTrait` for what has `start`, which begins a transaction of this type; and what SeaORM's own connections have beside it.
 macro_rules! begins {
     ($connection:ty, $transaction:ty) => {
+        impl $connection {
+            /// Runs an async closure in a transaction, commits if it returns `Ok`, and else rolls back.
+            ///
+            /// # Errors
+            /// As [`transaction`](sea_orm::TransactionTrait::transaction).
+            pub async fn transaction_async<F, T, E>(
+                &self,
+                callback: F,
+            ) -> Result<T, sea_orm::TransactionError<E>>
+            where
+                F: for<'c> AsyncFnOnce(&'c $transaction) -> Result<T, E> + Send,
+                T: Send,
+                E: std::fmt::Display + std::fmt::Debug + Send,
+            {
+                let begun = sea_orm::TransactionTrait::begin(self).await;
+                $crate::capture::traits::run_async(begun, callback).await
+            }
+
+            /// [`transaction_async`](Self::transaction_async) with an isolation level and an access mode.
+            ///
+            /// # Errors
+            /// As there.
+            pub async fn transaction_with_config_async<F, T, E>(
+                &self,
+                callback: F,
+                isolation_level: Option<sea_orm::IsolationLevel>,
+                access_mode: Option<sea_orm::AccessMode>,
+            ) -> Result<T, sea_orm::TransactionError<E>>
+            where
+                F: for<'c> AsyncFnOnce(&'c $transaction) -> Result<T, E> + Send,
+                T: Send,
+                E: std::fmt::Display + std::fmt::Debug + Send,
+            {
+                let begun =
+                    sea_orm::TransactionTrait::begin_with_config(self, isolation_level, access_mode).await;
+                $crate::capture::traits::run_async(begun, callback).await
+            }
+        }
+
         #[async_trait::async_trait]
         impl sea_orm::TransactionTrait for $connection {
             type Transaction = $transaction;
@@ -137,7 +183,32 @@ where
     E: fmt::Display + fmt::Debug + Send,
 {
     let transaction = begun.map_err(TransactionError::Connection)?;
-    match callback(&transaction).await {
+    let result = callback(&transaction).await;
+    end(transaction, result).await
+}
+
+/// [`run`] with an async closure.
+pub(super) async fn run_async<S, F, T, E>(
+    begun: Result<S, DbErr>,
+    callback: F,
+) -> Result<T, TransactionError<E>>
+where
+    S: TransactionSession + Send + Sync,
+    F: for<'c> AsyncFnOnce(&'c S) -> Result<T, E> + Send,
+    T: Send,
+    E: fmt::Display + fmt::Debug + Send,
+{
+    let transaction = begun.map_err(TransactionError::Connection)?;
+    let result = callback(&transaction).await;
+    end(transaction, result).await
+}
+
+async fn end<S, T, E>(transaction: S, result: Result<T, E>) -> Result<T, TransactionError<E>>
+where
+    S: TransactionSession,
+    E: fmt::Display + fmt::Debug,
+{
+    match result {
         Ok(result) => {
             transaction.commit().await.map_err(TransactionError::Connection)?;
             Ok(result)

@@ -309,7 +309,7 @@ impl AuditTransaction {
     }
 
     fn tell_bound(&self) {
-        Bound::tell(self.context.as_ref(), Some(&self.state.id));
+        Bound::tell(self.capture.audit(), self.context.as_ref(), Some(&self.state.id));
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {

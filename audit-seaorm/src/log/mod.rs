@@ -11,8 +11,7 @@ use std::borrow::Cow;
 use audit_core::{Error, Resource, Severity, Status};
 use sea_orm::ConnectionTrait;
 
-use crate::Audit;
-use crate::capture::bound::within;
+use crate::capture::bound::{audit_over, within};
 use crate::scope::Scope;
 use crate::store::is_transaction;
 
@@ -99,7 +98,7 @@ pub async fn log_failure<C: ConnectionTrait>(
     operation: Operation,
     error: impl ToString,
 ) -> Result<(), Error> {
-    let audit = Audit::current();
+    let audit = audit_over(db);
     if is_transaction::<C>()
         && audit.own_store().is_none()
         && audit.sink().is_none()

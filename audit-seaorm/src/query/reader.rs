@@ -12,7 +12,7 @@ use super::filter::{LogFilter, fit_id, in_period};
 use super::page::{Page, PageRequest};
 use super::text::without_nul;
 use super::touching::touches;
-use crate::Audit;
+use crate::capture::bound::audit_over;
 use crate::db_error::query_error;
 use crate::entity::audit_log::{Column, Entity, Model};
 use crate::stats::bounds_of;
@@ -165,7 +165,7 @@ impl LogReader {
     ) -> Select<Entity> {
         let (resource_type, id) = (resource_type.into(), id.to_string());
         let own = is_resource(&resource_type, &id);
-        let audit = Audit::current();
+        let audit = audit_over(db);
         let others =
             touches(audit.registry(), db.get_database_backend(), &resource_type, &id, &self.bounds());
         self.find(others.into_iter().fold(Condition::any().add(own), Condition::add))

@@ -434,6 +434,38 @@ db_test!(c9_a_transactions_service_makes_up_no_actor, async |t| {
     assert_eq!(only_entry(t).await.actor_type, "system");
 });
 
+#[audit_action(entity_type = "account", action = "review")]
+async fn review(db: &impl ConnectionTrait) -> Result<(), audit_seaorm::Error> {
+    _ = db;
+    Ok(())
+}
+
+// They followed the installed audit, or the default settings, whatever the connection's were.
+db_test!(s9_what_is_logged_by_hand_over_a_connection_follows_its_audit, async |t| {
+    let mut config = Config::default();
+    config.require_actor = true;
+    config.skip_resources = vec!["skipped".to_owned()];
+    let db = Audit::builder().config(config).build().unwrap().connect(t.db.clone());
+    let transaction = db.begin().await.unwrap();
+    let done = [
+        Operation::new("approve", "order").log(&db).await,
+        Operation::new("approve", "order").log(&transaction).await,
+        log_export(&db, Export::new("order", "csv")).await.map(|_| ()),
+        log_failure(&db, Operation::new("approve", "order"), "no").await,
+    ];
+    for (at, done) in done.into_iter().enumerate() {
+        assert!(matches!(done, Err(audit_seaorm::Error::NoActor { .. })), "{at}: {done:?}");
+    }
+    // What was done is done, whether it can be recorded or not.
+    review(&db).await.unwrap();
+    transaction.commit().await.unwrap();
+    let bound = db.with_context(AuditContext::user(7));
+    for resource in ["skipped", "order"] {
+        Operation::new("approve", resource).log(&bound).await.unwrap();
+    }
+    assert_eq!(only_entry(t).await.resource_type, "order");
+});
+
 db_test!(c13_migrations_are_not_logged, async |t| {
     use sea_orm_migration::MigratorTrait;
     create_table(t, account::Entity).await;

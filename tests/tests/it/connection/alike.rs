@@ -244,3 +244,38 @@ db_test!(i4_several_tables_come_out_alike, async |t| {
         plain.0.iter().partition(|outcome| outcome.contains(": Query") || outcome.contains(": Exec"));
     assert!(failed.len() >= 4 && done.len() > 15, "{failed:#?}");
 });
+
+// As over SeaORM's own connections, which have them beside the traits.
+db_test!(c15_async_closures_run_in_transactions, async |t| {
+    set_up(t).await;
+    let db = connect(t);
+    assert_eq!(db.get_database_backend(), t.backend);
+    let sql = |label: &str| format!("UPDATE shelf SET label = '{label}' WHERE room = 'b'");
+    let done = db
+        .transaction_async(async |transaction| {
+            transaction.execute_unprepared(&sql("kept")).await?;
+            let nested = transaction
+                .transaction_async(async |nested| {
+                    assert_eq!(nested.get_database_backend(), t.backend);
+                    nested.execute_unprepared(&sql("lost")).await?;
+                    Err::<(), DbErr>(DbErr::Custom("no".into()))
+                })
+                .await;
+            nested.unwrap_err();
+            Ok::<_, DbErr>(7)
+        })
+        .await;
+    assert_eq!(done.unwrap(), 7);
+    let failed = db.transaction_with_config_async(
+        async |transaction| {
+            transaction.execute_unprepared(&sql("never")).await?;
+            Err::<(), DbErr>(DbErr::Custom("no".into()))
+        },
+        None,
+        None,
+    );
+    failed.await.unwrap_err();
+    assert_eq!(t.value::<String>("SELECT label FROM shelf WHERE room = 'b'").await.unwrap(), "kept");
+    assert_eq!(entries(t).await.len(), 1);
+    db.close_by_ref().await.unwrap();
+});
