@@ -37,12 +37,17 @@ impl Change {
                 Rule::Set => Some(Self::Updated(action.child_columns.clone())),
             },
             Self::Updated(columns) => {
-                let referred = action.parent_columns.iter().any(|column| columns.contains(column));
+                let referred = shared(&action.parent_columns, columns);
                 (referred && action.on_update != Rule::Nothing)
                     .then(|| Self::Updated(action.child_columns.clone()))
             }
         }
     }
+}
+
+/// Whether two lists have a column in common. MySQL's names have no case; elsewhere one too many is followed, and found unchanged.
+fn shared(some: &[String], others: &[String]) -> bool {
+    some.iter().any(|column| others.iter().any(|other| other.to_lowercase() == column.to_lowercase()))
 }
 
 /// Whether a change of this table's rows may reach other rows.

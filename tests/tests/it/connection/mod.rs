@@ -4,6 +4,7 @@ mod alike;
 mod builders;
 mod bulk;
 mod cascades;
+mod cascading;
 mod chosen;
 pub(crate) mod contention;
 mod cost;

@@ -1,0 +1,99 @@
+//! What foreign keys do along where that is hard to see before: other names, others at work, conditions that change their mind.
+
+use std::collections::BTreeSet;
+
+use audit_seaorm::is_audit_error;
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ConnectionTrait, DbErr, ExecResult, TransactionTrait};
+
+use super::hostile::{Shelves, shelves, told};
+use super::sessions::{audited, single, waiting};
+use crate::fixtures::{entries, set_up_shelves, tree};
+
+async fn execute(t: &TestDb, statements: &[&str]) {
+    for sql in statements {
+        t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+/// What a statement does over a new connection; the entries must tell what has become of the shelves.
+async fn tells<C: ConnectionTrait>(t: &TestDb, db: &C, sql: &str) -> Result<ExecResult, DbErr> {
+    let (before, seen) = (shelves(t).await, entries(t).await.len());
+    let done = db.execute_unprepared(sql).await;
+    let found = told(&entries(t).await.split_off(seen), before);
+    assert_eq!(found, Ok(shelves(t).await), "{sql}: {done:?}");
+    done
+}
+
+/// A statement that is followed: it changes shelves.
+async fn followed<C: ConnectionTrait>(t: &TestDb, db: &C, sql: &str) {
+    let before: Shelves = shelves(t).await;
+    let done = tells(t, db, sql).await;
+    assert!(done.is_ok() && shelves(t).await != before, "{sql}: {done:?}");
+}
+
+/// A statement that is refused: it changes nothing.
+async fn refused<C: ConnectionTrait>(t: &TestDb, db: &C, sql: &str) -> String {
+    let (before, seen) = (shelves(t).await, entries(t).await.len());
+    let error = db.execute_unprepared(sql).await.expect_err(sql);
+    assert!(is_audit_error(&error), "{sql}: {error}");
+    assert_eq!((shelves(t).await, entries(t).await.len()), (before, seen), "{sql}: {error}");
+    error.to_string()
+}
+
+/// Two houses; nodes in the wings of the first and of the second.
+async fn houses(t: &TestDb) {
+    execute(t, &tree::TABLES).await;
+    execute(
+        t,
+        &[
+            "INSERT INTO house VALUES (1, 'h'), (2, 'i')",
+            "INSERT INTO wing VALUES (1, 1), (2, 1), (3, 2)",
+            "INSERT INTO node (id, label, wing_id) VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)",
+        ],
+    )
+    .await;
+}
+
+async fn nodes(t: &TestDb) -> BTreeSet<String> {
+    let ids = t.column::<i32>("SELECT id FROM node").await.expect("the nodes");
+    ids.into_iter().map(|id| id.to_string()).collect()
+}
+
+/// The nodes whose end is on record.
+async fn ended(t: &TestDb) -> BTreeSet<String> {
+    let ended = entries(t).await.into_iter().filter(|entry| entry.action == "delete");
+    ended.filter_map(|entry| entry.resource_id).collect()
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// Stands by which the shelves' labels are called.
+const STAND: &str = "CREATE TABLE stand (id INT PRIMARY KEY, name VARCHAR(100) NOT NULL UNIQUE)";
+
+/// Shelves that refer to them.
+fn on_stands(rules: &str) -> String {
+    format!(
+        "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, PRIMARY KEY (room, number), \
+         FOREIGN KEY (label) REFERENCES stand (name) {rules})"
+    )
+}
+
+db_test!(c16_a_column_in_another_case_is_followed, on(mysql), async |t| {
+    execute(
+        t,
+        &[
+            STAND,
+            "INSERT INTO stand VALUES (1, 'one'), (2, 'two')",
+            &on_stands("ON UPDATE CASCADE"),
+            "INSERT INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'two')",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    refused(t, &db, "INSERT INTO stand VALUES (1, 'x') ON DUPLICATE KEY UPDATE Name = 'uno'").await;
+    followed(t, &db, "UPDATE stand SET NAME = 'uno' WHERE id = 1").await;
+    followed(t, &db, "UPDATE stand AS s SET s.Name = 'due' WHERE s.id = 2").await;
+});
