@@ -37,7 +37,7 @@ impl Change {
                 Rule::Set => Some(Self::Updated(action.child_columns.clone())),
             },
             Self::Updated(columns) => {
-                let referred = shared(&action.parent_columns, columns);
+                let referred = action.parent_may_change || shared(&action.parent_columns, columns);
                 (referred && action.on_update != Rule::Nothing)
                     .then(|| Self::Updated(action.child_columns.clone()))
             }

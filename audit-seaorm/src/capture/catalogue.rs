@@ -157,6 +157,8 @@ pub(super) struct Action {
     /// Whether the other table is the one that is meant where no schema is said.
     pub(super) parent_visible: bool,
     pub(super) parent_columns: Vec<String>,
+    /// Whether they may change though no statement sets them: computed by the database, or by a trigger before the update.
+    pub(super) parent_may_change: bool,
     /// When the row that is referred to is deleted.
     pub(super) on_delete: Rule,
     /// When a column that is referred to changes.
@@ -339,6 +341,7 @@ fn action(row: &QueryResult) -> Result<Action, DbErr> {
         parent: (row.try_get("", "parent_schema")?, row.try_get("", "parent")?),
         parent_visible: row.try_get::<i32>("", "parent_visible")? != 0,
         parent_columns: texts(row, "parent_columns")?,
+        parent_may_change: row.try_get::<i32>("", "parent_may_change")? != 0,
         on_delete: Rule::of(&row.try_get::<String>("", "on_delete")?),
         on_update: Rule::of(&row.try_get::<String>("", "on_update")?),
     })

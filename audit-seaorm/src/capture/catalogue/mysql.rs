@@ -24,7 +24,12 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
           k.referenced_table_name AS parent, IF(k.referenced_table_schema = DATABASE(), 1, 0) AS parent_visible, \
           r.delete_rule AS on_delete, r.update_rule AS on_update, \
           GROUP_CONCAT(k.column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS child_columns, \
-          GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS parent_columns \
+          GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS parent_columns, \
+          IF((k.referenced_table_schema, k.referenced_table_name) IN (SELECT event_object_schema, event_object_table \
+              FROM information_schema.triggers WHERE action_timing = 'BEFORE' AND event_manipulation = 'UPDATE') \
+            OR MAX((k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name) IN (SELECT table_schema, table_name, column_name \
+              FROM information_schema.columns WHERE extra LIKE '%on update%' OR extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%')), \
+            1, 0) AS parent_may_change \
         FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r \
           ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name \
         WHERE k.referenced_table_name IS NOT NULL AND (r.delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') \

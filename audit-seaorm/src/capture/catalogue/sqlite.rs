@@ -32,7 +32,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
     const KEYS: &str = "\
         SELECT l.schema AS child_schema, l.name AS child, l.schema AS parent_schema, f.\"table\" AS parent, l.schema = 'main' AS parent_visible, \
           f.on_delete AS on_delete, f.on_update AS on_update, f.\"from\" AS child_columns, \
-          coalesce(f.\"to\", '') AS parent_columns \
+          coalesce(f.\"to\", '') AS parent_columns, 1 AS parent_may_change \
         FROM pragma_table_list l, pragma_foreign_key_list(l.name, l.schema) f WHERE l.type = 'table' AND l.schema <> 'temp'";
     const TABLES: &str = "SELECT type, tbl_name AS name, coalesce(sql, '') AS sql FROM sqlite_master WHERE type IN ('trigger', 'table', 'view')";
     // First: what changes while the rest is read makes it another one.
@@ -86,6 +86,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
                 parent: ("main".into(), on.clone()),
                 parent_visible: true,
                 parent_columns: Vec::new(),
+                parent_may_change: true,
                 on_delete: Rule::Cascade,
                 on_update: Rule::Cascade,
             }));

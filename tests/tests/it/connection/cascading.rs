@@ -97,3 +97,40 @@ db_test!(c16_a_column_in_another_case_is_followed, on(mysql), async |t| {
     followed(t, &db, "UPDATE stand SET NAME = 'uno' WHERE id = 1").await;
     followed(t, &db, "UPDATE stand AS s SET s.Name = 'due' WHERE s.id = 2").await;
 });
+
+db_test!(c16_a_column_that_the_database_computes_is_followed, on(postgres, mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE stand (base INT PRIMARY KEY, name VARCHAR(100) GENERATED ALWAYS AS (left('onetwothree', base)) STORED UNIQUE)",
+            "INSERT INTO stand (base) VALUES (3), (6)",
+            &on_stands(t.pick("", "ON UPDATE CASCADE ON DELETE CASCADE", "ON UPDATE CASCADE ON DELETE CASCADE")),
+            "INSERT INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'onetwo')",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    followed(t, &db, "UPDATE stand SET base = 4 WHERE base = 3").await;
+    followed(t, &db, "DELETE FROM stand WHERE base = 6").await;
+});
+
+db_test!(c16_a_column_that_a_trigger_sets_is_followed, on(postgres, mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE stand (id INT PRIMARY KEY, name VARCHAR(100) NOT NULL UNIQUE, x INT)",
+            "INSERT INTO stand VALUES (1, 'one', 1), (2, 'two', 1)",
+            &on_stands("ON UPDATE CASCADE"),
+            "INSERT INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'two')",
+        ],
+    )
+    .await;
+    if t.backend == DbBackend::Postgres {
+        execute(t, &["CREATE FUNCTION f() RETURNS trigger AS $$ BEGIN NEW.name := OLD.name || NEW.x; RETURN NEW; END $$ LANGUAGE plpgsql"])
+            .await;
+    }
+    let trigger = "CREATE TRIGGER x BEFORE UPDATE ON stand FOR EACH ROW";
+    let body = t.pick("", "EXECUTE FUNCTION f()", "SET NEW.name = concat(OLD.name, NEW.x)");
+    execute(t, &[&format!("{trigger} {body}")]).await;
+    followed(t, &audited(&single(t).await), "UPDATE stand SET x = 2 WHERE id = 1").await;
+});
