@@ -139,7 +139,8 @@ async fn referred_to(
     }
     let text = if db.get_database_backend() == DbBackend::MySql { "char" } else { "text" };
     let mut select = rows.clone();
-    select.distinct();
+    // So that nobody comes to refer to them.
+    select.lock(LockType::Update);
     for (at, name) in columns.iter().enumerate() {
         let column = Expr::col((Alias::new(&table.1), Alias::new(*name)));
         select.expr_as(column.cast_as(Alias::new(text)), Alias::new(format!("audit_k{at}")));

@@ -134,3 +134,26 @@ db_test!(c16_a_column_that_a_trigger_sets_is_followed, on(postgres, mysql), asyn
     execute(t, &[&format!("{trigger} {body}")]).await;
     followed(t, &audited(&single(t).await), "UPDATE stand SET x = 2 WHERE id = 1").await;
 });
+
+db_test!(c16_nobody_comes_to_refer_to_a_step_in_between, on(postgres, mysql), async |t| {
+    houses(t).await;
+    let db = audited(&single(t).await);
+    // What is known of the database is read.
+    db.execute_unprepared("UPDATE node SET label = label").await.unwrap();
+    let (other, writer) = (t.db.begin().await.unwrap(), single(t).await);
+    other.execute_unprepared("UPDATE node SET label = 'held' WHERE id = 1").await.unwrap();
+    let delete = db.execute_unprepared("DELETE FROM house WHERE id = 1");
+    let come = async {
+        waiting(t, 1).await;
+        let insert = writer.execute_unprepared("INSERT INTO node (id, label, wing_id) VALUES (9, 'new', 1)");
+        let release = async {
+            waiting(t, 2).await;
+            other.commit().await.unwrap();
+        };
+        tokio::join!(insert, release).0
+    };
+    let (deleted, inserted) = tokio::join!(delete, come);
+    deleted.unwrap();
+    inserted.unwrap_err();
+    assert_eq!((nodes(t).await, ended(t).await), (set(&["3"]), set(&["1", "2"])));
+});
