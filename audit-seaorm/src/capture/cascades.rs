@@ -68,6 +68,7 @@ pub(super) async fn before(
     origins: Vec<SelectStatement>,
     change: &Change,
 ) -> Result<Reached, DbErr> {
+    let backend = ConnectionTrait::get_database_backend(db);
     let mut reached = Reached::default();
     let mut seen: BTreeSet<(TableId, String, bool)> = BTreeSet::new();
     let mut open: Vec<_> =
@@ -81,7 +82,7 @@ pub(super) async fn before(
         }
         for action in catalogue.actions_on(&parent) {
             let Some(effect) = change.reaches(action) else { continue };
-            let children = children_of(action, &parent, &parents);
+            let children = children_of(backend, action, &parent, &parents);
             let fresh = match catalogue.audited(registry, &action.child) {
                 Some(audited) => {
                     let rows = read(db, audited, &action.child, &children).await?;
@@ -139,7 +140,7 @@ async fn referred_to(
     }
     let text = if db.get_database_backend() == DbBackend::MySql { "char" } else { "text" };
     let mut select = rows.clone();
-    // So that nobody comes to refer to them.
+    // So that nobody comes to refer to them; and on MySQL to see the present.
     select.lock(LockType::Update);
     for (at, name) in columns.iter().enumerate() {
         let column = Expr::col((Alias::new(&table.1), Alias::new(*name)));
@@ -157,11 +158,20 @@ async fn referred_to(
 }
 
 /// The rows that refer to `parents`, without a select list.
-fn children_of(action: &Action, parent: &TableId, parents: &SelectStatement) -> SelectStatement {
+fn children_of(
+    backend: DbBackend,
+    action: &Action,
+    parent: &TableId,
+    parents: &SelectStatement,
+) -> SelectStatement {
     let column = |table: &TableId, name: &String| Expr::col((Alias::new(&table.1), Alias::new(name)));
     let mut referred = parents.clone();
     for name in &action.parent_columns {
         referred.expr(column(parent, name));
+    }
+    if backend == DbBackend::MySql {
+        // Without a lock of its own it would see the transaction's snapshot, and the statement sees the present.
+        referred.lock(LockType::Update);
     }
     let own = action.child_columns.iter().map(|name| column(&action.child, name));
     let refers = match action.child_columns.as_slice() {

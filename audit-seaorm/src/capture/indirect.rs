@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::sea_query::{Alias, Expr, LockType, Query};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::cascades::{self, Change, Reached};
@@ -119,12 +119,10 @@ async fn reached(
     }
     let statement = text.with(values, &[]);
     let values = statement.values.map(|values| values.0).unwrap_or_default();
-    let rows =
-        || Query::select().expr(Expr::cust_with_values(statement.sql.clone(), values.clone())).to_owned();
+    let mut rows = Query::select().expr(Expr::cust_with_values(statement.sql, values)).to_owned();
+    rows.lock(LockType::Update);
     // The rows themselves first, so that nobody comes to refer to them.
-    let mut lock = rows();
-    lock.lock(sea_orm::sea_query::LockType::Update);
-    work.db.query_all(&lock).await?;
-    let origin = Query::select().from_subquery(rows(), Alias::new(&parent.1)).to_owned();
+    work.db.query_all(&rows).await?;
+    let origin = Query::select().from_subquery(rows, Alias::new(&parent.1)).to_owned();
     cascades::before(work.db, work.catalogue, work.registry, parent, vec![origin], &change).await
 }

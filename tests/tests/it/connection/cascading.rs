@@ -135,6 +135,40 @@ db_test!(c16_a_column_that_a_trigger_sets_is_followed, on(postgres, mysql), asyn
     followed(t, &audited(&single(t).await), "UPDATE stand SET x = 2 WHERE id = 1").await;
 });
 
+db_test!(c16_what_an_older_snapshot_hides_is_followed, on(mysql), async |t| {
+    houses(t).await;
+    let db = audited(&single(t).await);
+    for (sql, made, gone) in [
+        (
+            "DELETE FROM wing WHERE house_id = 1",
+            ["INSERT INTO wing VALUES (9, 1)", "INSERT INTO node (id, label, wing_id) VALUES (9, 'new', 9)"],
+            &["1", "2", "9"][..],
+        ),
+        (
+            "DELETE FROM house WHERE id = 2",
+            ["INSERT INTO wing VALUES (19, 2)", "INSERT INTO node (id, label, wing_id) VALUES (19, 'new', 19)"],
+            &["3", "19"],
+        ),
+        (
+            "DELETE FROM node WHERE label = 'parent'",
+            [
+                "INSERT INTO node (id, label) VALUES (29, 'parent')",
+                "INSERT INTO node (id, label, parent_id) VALUES (30, 'child', 29)",
+            ],
+            &["29", "30"],
+        ),
+    ] {
+        let before = ended(t).await;
+        let transaction = db.begin().await.unwrap();
+        transaction.execute_unprepared("SELECT * FROM house").await.unwrap();
+        execute(t, &made).await;
+        transaction.execute_unprepared(sql).await.unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(&ended(t).await - &before, set(gone), "{sql}");
+    }
+    assert_eq!(nodes(t).await, set(&[]));
+});
+
 db_test!(c16_nobody_comes_to_refer_to_a_step_in_between, on(postgres, mysql), async |t| {
     houses(t).await;
     let db = audited(&single(t).await);
