@@ -6,10 +6,10 @@ use sea_orm::sea_query::{Alias, Expr, LockType, Query};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::cascades::{self, Change, Reached};
-use super::catalogue::{Catalogue, TableFacts};
+use super::catalogue::{Catalogue, TableFacts, TableId};
 use super::images::entries;
 use super::plan::Step;
-use super::refusal::refused;
+use super::refusal::{in_between, refused};
 use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, What};
 use super::text::{Text, alias, table};
@@ -36,7 +36,9 @@ pub(super) async fn run(
     request: Request<'_>,
     ask: Ask,
 ) -> Result<Answer, DbErr> {
-    let reached = reached(work, step, sql, request.values()).await?;
+    let look = look(work, step, sql, request.values()).await?;
+    // All rows, also where one is asked for: their number says how many there are.
+    let ask = if look.is_some() && ask == Ask::One { Ask::All } else { ask };
     work.state.begin_write(&work.context);
     let answer = send(work.db, request, ask).await.inspect_err(|_| work.state.end_write())?;
     if let Some(audited) = step.target().filter(|audited| work.catalogue.table(audited).is_none()) {
@@ -44,7 +46,17 @@ pub(super) async fn run(
         return Err(refused(&audited.policy.table, "the database's catalogue doesn't show it as a table"));
     }
     let mut images = Vec::new();
-    reached.after(work.db, &mut images).await?;
+    if let Some(Look { parent, rows, reached }) = look {
+        let changed = match &answer {
+            Answer::Executed(result) => result.rows_affected(),
+            Answer::Rows(rows) => rows.len() as u64,
+        };
+        if changed > rows {
+            // What follows the others wasn't read before.
+            return Err(in_between(&parent.1));
+        }
+        reached.after(work.db, &mut images).await?;
+    }
     work.label(&mut images).await?;
     let entries = entries(work, &images);
     drop(images);
@@ -53,12 +65,20 @@ pub(super) async fn run(
     Ok(answer)
 }
 
-async fn reached(
-    work: &Work<'_>,
+/// What was seen before a statement: how many rows of its table it will change, and what they reach.
+struct Look<'a> {
+    parent: &'a TableId,
+    rows: u64,
+    reached: Reached,
+}
+
+/// Locks and reads what the statement will change, if audited rows may follow it.
+async fn look<'a>(
+    work: &Work<'a>,
     step: &Step,
     sql: &str,
     values: &[sea_orm::Value],
-) -> Result<Reached, DbErr> {
+) -> Result<Option<Look<'a>>, DbErr> {
     let parsed = &step.parsed;
     let (target, others, condition, tail, with, change) = match &parsed.what {
         What::Delete(delete) => (
@@ -86,21 +106,21 @@ async fn reached(
                 Conflict::Update { assigned, .. } => {
                     Change::Updated(assigned.iter().map(|assignment| assignment.column.clone()).collect())
                 }
-                _ => return Ok(Reached::default()),
+                _ => return Ok(None),
             };
             let parent = work.catalogue.parent(&insert.target.name);
             return match parent.filter(|parent| cascades::any(work.catalogue, parent, &change)) {
-                None => Ok(Reached::default()),
+                None => Ok(None),
                 Some(parent) => {
                     Err(refused(&parent.1, "its foreign keys reach an audited table, and it replaces rows"))
                 }
             };
         }
-        _ => return Ok(Reached::default()),
+        _ => return Ok(None),
     };
-    let Some(parent) = work.catalogue.parent(&target.name) else { return Ok(Reached::default()) };
+    let Some(parent) = work.catalogue.parent(&target.name) else { return Ok(None) };
     if !cascades::any(work.catalogue, parent, &change) {
-        return Ok(Reached::default());
+        return Ok(None);
     }
     if with || others.is_some() {
         return Err(refused(
@@ -119,10 +139,12 @@ async fn reached(
     }
     let statement = text.with(values, &[]);
     let values = statement.values.map(|values| values.0).unwrap_or_default();
-    let mut rows = Query::select().expr(Expr::cust_with_values(statement.sql, values)).to_owned();
-    rows.lock(LockType::Update);
+    let mut select = Query::select().expr(Expr::cust_with_values(statement.sql, values)).to_owned();
+    select.lock(LockType::Update);
     // The rows themselves first, so that nobody comes to refer to them.
-    work.db.query_all(&rows).await?;
-    let origin = Query::select().from_subquery(rows, Alias::new(&parent.1)).to_owned();
-    cascades::before(work.db, work.catalogue, work.registry, parent, vec![origin], &change).await
+    let rows = work.db.query_all(&select).await?.len() as u64;
+    let origin = Query::select().from_subquery(select, Alias::new(&parent.1)).to_owned();
+    let (db, registry) = (work.db, work.registry);
+    let reached = cascades::before(db, work.catalogue, registry, parent, vec![origin], &change).await?;
+    Ok(Some(Look { parent, rows, reached }))
 }

@@ -37,12 +37,9 @@ pub(super) async fn run(
     request: Request<'_>,
     ask: Ask,
 ) -> Result<Answer, DbErr> {
-    let Some((audited, facts)) = super::indirect::known(work.catalogue, step) else {
-        return super::indirect::run(work, step, sql, request, ask).await;
-    };
-    let look = Look { work, step, sql, audited, facts, values: request.values().to_vec() };
+    let known = super::indirect::known(work.catalogue, step);
     let returns = match &step.parsed.what {
-        What::Insert(insert) => insert.returning.is_some(),
+        What::Insert(insert) => known.is_some() && insert.returning.is_some(),
         What::Delete(delete) => delete.returning.is_some(),
         _ => false,
     };
@@ -55,15 +52,18 @@ pub(super) async fn run(
         request if unwanted => (request, Ask::All),
         request => (request, ask),
     };
-    let stopped = look.asks_clock();
+    let stopped = asks_clock(step, sql);
     if stopped {
         work.db.execute_unprepared("SET timestamp = unix_timestamp(now(6))").await?;
     }
-    let answer = match &step.parsed.what {
-        What::Insert(insert) => look.insert(insert, request, ask).await,
-        What::Update(update) => look.update(update, request, ask).await,
-        What::Delete(delete) => look.delete(delete, request, ask).await,
-        _ => Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
+    let values = request.values().to_vec();
+    let look = known.map(|(audited, facts)| Look { work, step, sql, audited, facts, values });
+    let answer = match (&step.parsed.what, look) {
+        (_, None) => super::indirect::run(work, step, sql, request, ask).await,
+        (What::Insert(insert), Some(look)) => look.insert(insert, request, ask).await,
+        (What::Update(update), Some(look)) => look.update(update, request, ask).await,
+        (What::Delete(delete), Some(look)) => look.delete(delete, request, ask).await,
+        (_, Some(look)) => Err(look.refused("it is neither INSERT, UPDATE nor DELETE")),
     };
     if stopped {
         // If the connection is lost, so is its clock.
@@ -75,6 +75,34 @@ pub(super) async fn run(
         return work.db.execute_unprepared("DO 0").await.map(Answer::Executed);
     }
     Ok(answer)
+}
+
+/// Whether rows are chosen by the time: then the session's clock is stopped, so that it says the same to the read of the rows and
+/// to the statement.
+fn asks_clock(step: &Step, sql: &str) -> bool {
+    const CLOCK: [&str; 12] = [
+        "now",
+        "current_timestamp",
+        "current_date",
+        "current_time",
+        "curdate",
+        "curtime",
+        "localtime",
+        "localtimestamp",
+        "utc_date",
+        "utc_time",
+        "utc_timestamp",
+        "unix_timestamp",
+    ];
+    let pieces = match &step.parsed.what {
+        What::Update(update) => [&update.condition, &update.tail, &update.join],
+        What::Delete(delete) => [&delete.condition, &delete.tail, &delete.join],
+        _ => return false,
+    };
+    pieces.into_iter().flatten().any(|range| {
+        let text = sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| CLOCK.contains(&word))
+    })
 }
 
 /// A statement and what has to be known to look at its rows.
@@ -323,34 +351,6 @@ impl Look<'_> {
         Ok(false)
     }
 
-    /// Whether rows are chosen by the time: then the session's clock is stopped, so that it says the same to the read of the rows and
-    /// to the statement.
-    fn asks_clock(&self) -> bool {
-        const CLOCK: [&str; 12] = [
-            "now",
-            "current_timestamp",
-            "current_date",
-            "current_time",
-            "curdate",
-            "curtime",
-            "localtime",
-            "localtimestamp",
-            "utc_date",
-            "utc_time",
-            "utc_timestamp",
-            "unix_timestamp",
-        ];
-        let pieces = match &self.step.parsed.what {
-            What::Update(update) => [&update.condition, &update.tail, &update.join],
-            What::Delete(delete) => [&delete.condition, &delete.tail, &delete.join],
-            _ => return false,
-        };
-        pieces.into_iter().flatten().any(|range| {
-            let text = self.sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
-            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| CLOCK.contains(&word))
-        })
-    }
-
     async fn reached(&self, old: Vec<SelectStatement>, change: Change) -> Result<Reached, DbErr> {
         if old.is_empty() || !cascades::any(self.work.catalogue, &self.facts.id, &change) {
             return Ok(Reached::default());
@@ -376,7 +376,7 @@ impl Look<'_> {
     }
 
     fn in_between(&self) -> DbErr {
-        super::refusal::in_between(self.audited)
+        super::refusal::in_between(&self.audited.policy.resource)
     }
 
     async fn record(&self, mut images: Vec<Image>, reached: Reached) -> Result<(), DbErr> {

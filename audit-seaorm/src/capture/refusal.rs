@@ -22,8 +22,8 @@ pub(super) fn reason_of_refusal(error: &DbErr) -> Option<String> {
 }
 
 /// The error of a write that met rows which weren't there when it looked for them.
-pub(super) fn in_between(audited: &Audited) -> DbErr {
-    to_db_err(&Error::BeforeImage { resource: audited.policy.resource.clone(), reason: IN_BETWEEN })
+pub(super) fn in_between(resource: &str) -> DbErr {
+    to_db_err(&Error::BeforeImage { resource: resource.to_owned(), reason: IN_BETWEEN })
 }
 
 /// The error of a write that didn't find rows again under the keys that they have now.

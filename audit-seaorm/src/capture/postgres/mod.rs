@@ -163,7 +163,7 @@ pub(super) async fn run(
     if let Some(locked) = &locked
         && images.iter().filter_map(changed).any(|key| !locked.contains(&key))
     {
-        return Err(in_between(audited));
+        return Err(in_between(&audited.policy.resource));
     }
     // Triggers, or foreign keys to the table itself, have changed rows since they were returned.
     if facts.after_triggers || locked.is_some() {
@@ -193,7 +193,7 @@ async fn made(work: &Work<'_>, audited: &Audited, finds: Vec<SelectStatement>) -
     for mut select in finds {
         for row in work.db.query_all(select.expr(Expr::cust("xmax = 0"))).await? {
             if !row.try_get_by_index::<bool>(0)? {
-                return Err(in_between(audited));
+                return Err(in_between(&audited.policy.resource));
             }
         }
     }
@@ -291,7 +291,7 @@ impl Rewritten {
                 old = known.remove(&key(audited, &**new));
                 if self.tells_made && old.is_none() && !row.try_get::<bool>("", MADE)? {
                     // Somebody inserted it after the look at what is there.
-                    return Err(in_between(audited));
+                    return Err(in_between(&audited.policy.resource));
                 }
             }
             images.push(Image::new(audited, old, new));

@@ -146,7 +146,10 @@ db_test!(c16_what_an_older_snapshot_hides_is_followed, on(mysql), async |t| {
         ),
         (
             "DELETE FROM house WHERE id = 2",
-            ["INSERT INTO wing VALUES (19, 2)", "INSERT INTO node (id, label, wing_id) VALUES (19, 'new', 19)"],
+            [
+                "INSERT INTO wing VALUES (19, 2)",
+                "INSERT INTO node (id, label, wing_id) VALUES (19, 'new', 19)",
+            ],
             &["3", "19"],
         ),
         (
@@ -190,4 +193,37 @@ db_test!(c16_nobody_comes_to_refer_to_a_step_in_between, on(postgres, mysql), as
     deleted.unwrap();
     inserted.unwrap_err();
     assert_eq!((nodes(t).await, ended(t).await), (set(&["3"]), set(&["1", "2"])));
+});
+
+db_test!(c16_a_parent_that_comes_in_between_is_followed, on(postgres, mysql), async |t| {
+    const DELETE: &str = "DELETE FROM wing WHERE house_id = 1";
+    houses(t).await;
+    let db = audited(&single(t).await);
+    if t.backend == DbBackend::MySql {
+        // Else nobody comes in between.
+        db.execute_unprepared("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
+    }
+    db.execute_unprepared("UPDATE node SET label = label").await.unwrap();
+    let come = async |id: i32| {
+        let other = t.db.begin().await.unwrap();
+        other.execute_unprepared("UPDATE node SET label = 'held' WHERE id = 1").await.unwrap();
+        (other, async move |other: sea_orm::DatabaseTransaction| {
+            waiting(t, 1).await;
+            let node = format!("INSERT INTO node (id, label, wing_id) VALUES ({id}, 'new', {id})");
+            execute(t, &[&format!("INSERT INTO wing VALUES ({id}, 1)"), &node]).await;
+            other.commit().await.unwrap();
+        })
+    };
+    // In a transaction of the user's, which can't be tried again.
+    let (other, comes) = come(8).await;
+    let transaction = db.begin().await.unwrap();
+    let (done, ()) = tokio::join!(transaction.execute_unprepared(DELETE), comes(other));
+    assert!(done.as_ref().is_err_and(is_audit_error), "{done:?}");
+    transaction.commit().await.unwrap_err();
+    assert_eq!((nodes(t).await, ended(t).await), (set(&["1", "2", "3", "8"]), set(&[])));
+    // Alone.
+    let (other, comes) = come(9).await;
+    let (done, ()) = tokio::join!(db.execute_unprepared(DELETE), comes(other));
+    done.unwrap();
+    assert_eq!((nodes(t).await, ended(t).await), (set(&["3"]), set(&["1", "2", "8", "9"])));
 });
