@@ -41,6 +41,8 @@ pub(super) struct Catalogue {
     missing: BTreeSet<String>,
     /// On MySQL the names of all views and of all stored functions, in lower case.
     computed: BTreeSet<String>,
+    /// On PostgreSQL the names, in lower case, of functions that may say something else each time.
+    volatile: BTreeSet<String>,
     /// Names, in lower case, of tables whose changes may reach an audited one by a foreign key.
     reaching: BTreeSet<String>,
     /// On SQLite, which schema this is of.
@@ -272,6 +274,11 @@ impl Catalogue {
     /// Whether the name is that of a view, or of a stored function, on MySQL: what they read, a lock doesn't cover.
     pub(super) fn computes(&self, name: &str) -> bool {
         self.computed.contains(&name.to_lowercase())
+    }
+
+    /// Whether a function of this name may say something else each time, on PostgreSQL.
+    pub(super) fn varies(&self, name: &str) -> bool {
+        self.volatile.contains(&name.to_lowercase())
     }
 
     /// The audited tables whose rows are read under this name: of a view all those that it is made of.

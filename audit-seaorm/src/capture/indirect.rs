@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, LockType, Query};
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use super::cascades::{self, Change, Reached};
 use super::catalogue::{Catalogue, TableFacts, TableId};
 use super::images::entries;
 use super::plan::Step;
-use super::refusal::{in_between, refused};
+use super::refusal::{VARIES, in_between, refused};
 use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, What};
 use super::text::{Text, alias, table};
 use super::work::Work;
+use super::{mysql, postgres};
 use crate::registry::Audited;
 
 /// What is audited in the table that a statement names, and what the catalogue says of it. `None` if it is another one:
@@ -84,8 +85,8 @@ async fn look<'a>(
         What::Delete(delete) => (
             &delete.target,
             delete.using.as_ref().or(delete.join.as_ref()),
-            delete.condition.as_ref(),
-            delete.tail.as_ref(),
+            &delete.condition,
+            &delete.tail,
             delete.with.is_some(),
             Change::Deleted,
         ),
@@ -94,8 +95,8 @@ async fn look<'a>(
             (
                 &update.target,
                 update.from.as_ref().or(update.join.as_ref()),
-                update.condition.as_ref(),
-                update.tail.as_ref(),
+                &update.condition,
+                &update.tail,
                 update.with.is_some(),
                 Change::Updated(assigned),
             )
@@ -129,6 +130,11 @@ async fn look<'a>(
         ));
     }
     let backend = ConnectionTrait::get_database_backend(work.db);
+    if backend == DbBackend::MySql {
+        mysql::check_condition(work, step, sql, &parent.1, [condition, tail, &None]).await?;
+    } else if postgres::chooses_by_volatile(step, sql, work.catalogue) {
+        return Err(refused(&parent.1, VARIES));
+    }
     let mut text = Text::new(backend);
     text.push(&alias(backend, sql, target)).push(".* FROM ").push(&table(backend, sql, target));
     if let Some(condition) = condition {

@@ -21,6 +21,7 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::TableFacts;
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
+use super::refusal::{VARIES, refused};
 use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, Delete, Insert, Source, Update, What};
 use super::text::{Text, alias, quote, table};
@@ -103,6 +104,86 @@ fn asks_clock(step: &Step, sql: &str) -> bool {
         let text = sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
         text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| CLOCK.contains(&word))
     })
+}
+
+/// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
+/// be asked for before.
+pub(super) async fn check_condition(
+    work: &Work<'_>,
+    step: &Step,
+    sql: &str,
+    table: &str,
+    pieces: [&Option<Range<usize>>; 3],
+) -> Result<(), DbErr> {
+    const VARYING: [&str; 21] = [
+        "rand",
+        "uuid",
+        "uuid_short",
+        "uuid_v4",
+        "uuid_v7",
+        "sleep",
+        "random_bytes",
+        "nextval",
+        "lastval",
+        "setval",
+        "sys_guid",
+        "sysdate",
+        "found_rows",
+        "row_count",
+        "benchmark",
+        "encrypt",
+        "get_lock",
+        "is_free_lock",
+        "is_used_lock",
+        "release_lock",
+        "release_all_locks",
+    ];
+    let called = step.parsed.functions.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
+    if called.clone().any(|name| VARYING.contains(&name)) {
+        return Err(refused(table, VARIES));
+    }
+    if called.clone().any(|name| work.catalogue.computes(name)) {
+        let reason = "it calls a stored function, which may read what no lock covers; pass its value";
+        return Err(refused(table, reason));
+    }
+    if !work.alone && step.chooses_by_others() {
+        if step.parsed.reads.iter().any(|table| work.catalogue.computes(&table.name)) {
+            let reason = "a view in it may show an older state than the statement itself sees; run it without a transaction";
+            return Err(refused(table, reason));
+        }
+        if is_weak(work).await? {
+            let reason = "at this isolation other rows may become those that it chooses; run it without a transaction, or from REPEATABLE READ on";
+            return Err(refused(table, reason));
+        }
+    }
+    for range in pieces.into_iter().flatten() {
+        let text = sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
+        if text.contains('@') {
+            return Err(refused(table, "its condition has a variable; pass the value"));
+        }
+        if !work.alone && text.contains("select") {
+            let reason = "a sub-select in its condition may see an older state than the statement itself; ask for the keys first, with a lock, or run it without a transaction";
+            return Err(refused(table, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the user's transaction lets rows come in between those that it has read: as it was begun, or else as the session begins
+/// them.
+async fn is_weak(work: &Work<'_>) -> Result<bool, DbErr> {
+    if let Some(isolation) = work.state.isolation() {
+        return Ok(matches!(isolation, IsolationLevel::ReadCommitted | IsolationLevel::ReadUncommitted));
+    }
+    // It has either name, by the server and its version.
+    let sql = "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
+    let rows = work.db.query_all_raw(Statement::from_string(BACKEND, sql)).await?;
+    for row in &rows {
+        if row.try_get_by_index::<String>(1)?.starts_with("READ") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A statement and what has to be known to look at its rows.
@@ -277,78 +358,8 @@ impl Look<'_> {
         Ok(answer)
     }
 
-    /// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
-    /// be asked for before.
     async fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
-        const VARYING: [&str; 21] = [
-            "rand",
-            "uuid",
-            "uuid_short",
-            "uuid_v4",
-            "uuid_v7",
-            "sleep",
-            "random_bytes",
-            "nextval",
-            "lastval",
-            "setval",
-            "sys_guid",
-            "sysdate",
-            "found_rows",
-            "row_count",
-            "benchmark",
-            "encrypt",
-            "get_lock",
-            "is_free_lock",
-            "is_used_lock",
-            "release_lock",
-            "release_all_locks",
-        ];
-        let called = self.step.parsed.functions.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
-        if called.clone().any(|name| VARYING.contains(&name)) {
-            return Err(self.refused("a function in it says something else each time"));
-        }
-        if called.clone().any(|name| self.work.catalogue.computes(name)) {
-            return Err(self
-                .refused("it calls a stored function, which may read what no lock covers; pass its value"));
-        }
-        if !self.work.alone && self.step.chooses_by_others() {
-            if self.step.parsed.reads.iter().any(|table| self.work.catalogue.computes(&table.name)) {
-                let reason = "a view in it may show an older state than the statement itself sees; run it without a transaction";
-                return Err(self.refused(reason));
-            }
-            if self.is_weak().await? {
-                let reason = "at this isolation other rows may become those that it chooses; run it without a transaction, or from REPEATABLE READ on";
-                return Err(self.refused(reason));
-            }
-        }
-        for range in pieces.into_iter().flatten() {
-            let text = self.sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
-            if text.contains('@') {
-                return Err(self.refused("its condition has a variable; pass the value"));
-            }
-            if !self.work.alone && text.contains("select") {
-                let reason = "a sub-select in its condition may see an older state than the statement itself; ask for the keys first, with a lock, or run it without a transaction";
-                return Err(self.refused(reason));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the user's transaction lets rows come in between those that it has read: as it was begun, or else as the session begins
-    /// them.
-    async fn is_weak(&self) -> Result<bool, DbErr> {
-        if let Some(isolation) = self.work.state.isolation() {
-            return Ok(matches!(isolation, IsolationLevel::ReadCommitted | IsolationLevel::ReadUncommitted));
-        }
-        // It has either name, by the server and its version.
-        let sql = "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
-        let rows = self.work.db.query_all_raw(Statement::from_string(BACKEND, sql)).await?;
-        for row in &rows {
-            if row.try_get_by_index::<String>(1)?.starts_with("READ") {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        check_condition(self.work, self.step, self.sql, &self.audited.policy.table, pieces).await
     }
 
     async fn reached(&self, old: Vec<SelectStatement>, change: Change) -> Result<Reached, DbErr> {
@@ -433,6 +444,6 @@ impl Look<'_> {
     }
 
     fn refused(&self, reason: &str) -> DbErr {
-        super::refusal::refused(&self.audited.policy.table, reason)
+        refused(&self.audited.policy.table, reason)
     }
 }

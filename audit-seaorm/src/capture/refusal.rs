@@ -13,6 +13,9 @@ pub(super) fn refused(table: &str, reason: &str) -> DbErr {
 
 const REFUSED: &str = "is audited, and this statement can't be recorded";
 
+/// Why a statement is refused whose rows are asked for more than once.
+pub(super) const VARIES: &str = "a function in it says something else each time";
+
 /// Why a statement was refused while it was on its way.
 pub(super) fn reason_of_refusal(error: &DbErr) -> Option<String> {
     let text = error.to_string();

@@ -124,6 +124,11 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
     for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
     }
+    const VOLATILE: &str =
+        "SELECT DISTINCT lower(p.proname) AS name FROM pg_catalog.pg_proc p WHERE p.provolatile = 'v'";
+    for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, VOLATILE)).await? {
+        catalogue.volatile.insert(row.try_get("", "name")?);
+    }
     let reached = catalogue.find_reaching(audited);
     find_leading(&mut catalogue, db, &reached).await?;
     Ok(catalogue)

@@ -15,7 +15,7 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::{Catalogue, TableFacts};
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
-use super::refusal::{in_between, moved, refused};
+use super::refusal::{VARIES, in_between, moved, refused};
 use super::request::{Answer, Ask, Request};
 use super::sql::{Assignment, Conflict, Delete, Insert, Output, Returning, Source, Target, Update, What};
 use super::text::{Text, alias, quote, table};
@@ -217,6 +217,25 @@ async fn affected(work: &Work<'_>, count: usize) -> Result<Answer, DbErr> {
         .map(Answer::Executed)
 }
 
+/// Whether a function that may say something else each time chooses the rows.
+pub(super) fn chooses_by_volatile(step: &Step, sql: &str, catalogue: &Catalogue) -> bool {
+    let pieces = match &step.parsed.what {
+        What::Update(update) => [&update.from, &update.condition],
+        What::Delete(delete) => [&delete.using, &delete.condition],
+        _ => return false,
+    };
+    let pieces = pieces.into_iter().flatten();
+    let texts: Vec<String> =
+        pieces.map(|range| sql.get(range.clone()).unwrap_or_default().to_lowercase()).collect();
+    let names = |text: &str, name: &str| {
+        // With escapes for letters a name isn't seen.
+        text.contains("u&")
+            || text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').any(|word| word == name)
+    };
+    let called = step.parsed.functions.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
+    called.filter(|name| catalogue.varies(name)).any(|name| texts.iter().any(|text| names(text, name)))
+}
+
 async fn read(work: &Work<'_>, audited: &Audited, text: &Text, values: &[Value]) -> Result<Vec<Row>, DbErr> {
     let rows = work.db.query_all_raw(text.with(values, &[])).await?;
     rows.iter().map(|row| audited.decode(row, OLD)).collect()
@@ -267,6 +286,11 @@ impl Rewritten {
                 rewritten.change.as_ref().is_some_and(|change| cascades::any(catalogue, &facts.id, change));
             if reaches {
                 rewritten.one_trip = None;
+            }
+            // Before the statement, or for the rows before it and for itself.
+            let twice = reaches || matches!(&step.parsed.what, What::Update(update) if update.from.is_some());
+            if twice && chooses_by_volatile(step, sql, catalogue) {
+                return Err(VARIES.into());
             }
             Ok(rewritten)
         });

@@ -227,3 +227,63 @@ db_test!(c16_a_parent_that_comes_in_between_is_followed, on(postgres, mysql), as
     done.unwrap();
     assert_eq!((nodes(t).await, ended(t).await), (set(&["3"]), set(&["1", "2", "8", "9"])));
 });
+
+db_test!(c16_parents_that_are_chosen_at_random_are_refused, on(postgres, mysql), async |t| {
+    houses(t).await;
+    let db = audited(&single(t).await);
+    let (postgres, mysql): (&[&str], &[&str]) = (
+        &[
+            "DELETE FROM wing WHERE random() < 0.3",
+            "DELETE FROM house WHERE (SELECT pg_catalog.random() < 0.5)",
+            "DELETE FROM house WHERE nextval('s') % 5 = 0",
+            "DELETE FROM house WHERE \"F\"() > 0",
+            "UPDATE house SET id = id + 10 WHERE clock_timestamp() > '2000-01-01'",
+            // An audited parent, whose rows are read before as well.
+            "DELETE FROM node WHERE random() < 0.3",
+        ],
+        &[
+            "DELETE FROM wing WHERE rand() < 0.3",
+            "DELETE FROM house ORDER BY rand() LIMIT 1",
+            "DELETE FROM house WHERE (@n := 1) > 0",
+            "DELETE FROM house WHERE f() > 0",
+            "DELETE FROM node WHERE rand() < 0.3",
+        ],
+    );
+    let made: &[&str] = t.pick(
+        &[],
+        &["CREATE SEQUENCE s", "CREATE FUNCTION \"F\"() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'"],
+        &["CREATE FUNCTION f() RETURNS INT NOT DETERMINISTIC NO SQL RETURN 1"],
+    );
+    execute(t, made).await;
+    for sql in *t.pick(&&[][..], &postgres, &mysql) {
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{sql}: {error}");
+    }
+    assert_eq!((nodes(t).await.len(), ended(t).await.len()), (3, 0));
+    // Functions that keep to what they have said, and those that choose nothing.
+    db.execute_unprepared(t.pick(
+        "",
+        "UPDATE wing SET house_id = CAST(1 + random() * 0 AS INT) WHERE lower('A') = 'a'",
+        "DELETE FROM wing WHERE id > 99 AND lower('A') = 'a'",
+    ))
+    .await
+    .unwrap();
+    db.execute_unprepared("DELETE FROM house WHERE now() > '2000-01-01' AND name = 'i'").await.unwrap();
+    assert_eq!(ended(t).await, set(t.pick(&[], &[], &["3"])));
+});
+
+db_test!(i4_a_condition_with_effects_is_asked_once_or_refused, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["CREATE SEQUENCE s"]).await;
+    let db = audited(&single(t).await);
+    refused(t, &db, "UPDATE shelf SET label = 'q' FROM (SELECT 1 AS one) v WHERE nextval('s') % 2 = v.one")
+        .await;
+    refused(t, &db, "UPDATE shelf SET label = 'q' FROM (SELECT nextval('s') AS one) v WHERE v.one = 1").await;
+    assert_eq!(t.value::<i64>("SELECT nextval('s')").await.unwrap(), 1);
+    // Asked once.
+    followed(t, &db, "UPDATE shelf SET label = 'q' WHERE nextval('s') = 2").await;
+    followed(t, &db, "UPDATE shelf SET label = nextval('s') FROM (SELECT 1 AS one) v WHERE number = v.one")
+        .await;
+    followed(t, &db, "DELETE FROM shelf USING (SELECT 2 AS two) v WHERE number = v.two AND random() < 2")
+        .await;
+});
