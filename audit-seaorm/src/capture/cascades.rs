@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use super::catalogue::{Action, Catalogue, Rule, TableId};
 use super::images::{Image, current, finds, key};
 use super::labels::{self, Labelled};
+use super::refusal::refused;
 use crate::Registry;
 use crate::registry::{Audited, Row};
 
@@ -36,18 +37,38 @@ impl Change {
                 Rule::Cascade => Some(Self::Deleted),
                 Rule::Set => Some(Self::Updated(action.child_columns.clone())),
             },
+            Self::Updated(_) if action.parent_may_change && action.on_update != Rule::Nothing => {
+                Some(Self::Updated(action.child_columns.clone()))
+            }
             Self::Updated(columns) => {
-                let referred = action.parent_may_change || shared(&action.parent_columns, columns);
-                (referred && action.on_update != Rule::Nothing)
-                    .then(|| Self::Updated(action.child_columns.clone()))
+                let set = set(columns, action);
+                (!set.is_empty()).then_some(Self::Updated(set))
             }
         }
     }
+
+    /// Whether rows of this table get other keys by it.
+    fn rekeys(&self, audited: &Audited) -> bool {
+        let keys = audited.policy.fields.iter().filter(|field| field.key);
+        matches!(self, Self::Updated(columns) if keys.into_iter().any(|field| named(columns, &field.column)))
+    }
 }
 
-/// Whether two lists have a column in common. MySQL's names have no case; elsewhere one too many is followed, and found unchanged.
-fn shared(some: &[String], others: &[String]) -> bool {
-    some.iter().any(|column| others.iter().any(|other| other.to_lowercase() == column.to_lowercase()))
+/// The columns that an action sets when these columns of the rows that are referred to are set.
+fn set(columns: &[String], action: &Action) -> Vec<String> {
+    let pairs = action.parent_columns.iter().zip(&action.child_columns);
+    let follow = pairs.filter(|(parent, _)| named(columns, parent)).map(|(_, child)| child.clone());
+    match action.on_update {
+        Rule::Nothing => Vec::new(),
+        Rule::Cascade => follow.collect(),
+        Rule::Set if follow.count() > 0 => action.child_columns.clone(),
+        Rule::Set => Vec::new(),
+    }
+}
+
+/// Whether a column is one of these. MySQL's names have no case; elsewhere one too many is followed, and found unchanged.
+fn named(columns: &[String], column: &str) -> bool {
+    columns.iter().any(|other| other.to_lowercase() == column.to_lowercase())
 }
 
 /// Whether a change of this table's rows may reach other rows.
@@ -57,7 +78,12 @@ pub(super) fn any(catalogue: &Catalogue, table: &TableId, change: &Change) -> bo
 
 /// Rows that a statement will reach by foreign keys, as they are before it.
 #[derive(Default)]
-pub(super) struct Reached(Vec<(Arc<Audited>, Vec<Labelled>)>);
+pub(super) struct Reached {
+    rows: Vec<(Arc<Audited>, Vec<Labelled>)>,
+    /// Those that are deleted, and those that may get other keys; by table and key.
+    ended: BTreeSet<(String, String)>,
+    rekeyed: BTreeSet<(String, String)>,
+}
 
 /// Locks and reads the audited rows that a change of the rows of `table` that `origins` select (without select lists) will reach.
 pub(super) async fn before(
@@ -85,21 +111,31 @@ pub(super) async fn before(
             let children = children_of(backend, action, &parent, &parents);
             let fresh = match catalogue.audited(registry, &action.child) {
                 Some(audited) => {
-                    let rows = read(db, audited, &action.child, &children).await?;
-                    let rows: Vec<Row> = rows
-                        .into_iter()
-                        .filter(|row| {
-                            seen.insert((
-                                action.child.clone(),
-                                key(audited, &**row),
-                                matches!(effect, Change::Deleted),
-                            ))
-                        })
-                        .collect();
+                    let mut rows = read(db, audited, &action.child, &children).await?;
+                    let rekeyed = effect.rekeys(audited);
+                    let said = matches!(&change, Change::Updated(columns) if Change::Updated(set(columns, action)).rekeys(audited));
+                    if said && !rows.is_empty() {
+                        let reason = format!(
+                            "a foreign key changes the key of its rows along with `{}`, and which row becomes which can't be told",
+                            parent.1
+                        );
+                        return Err(refused(&audited.policy.table, &reason));
+                    }
+                    let ended = matches!(effect, Change::Deleted);
+                    rows.retain(|row| {
+                        let key = key(audited, &**row);
+                        let id = (audited.policy.table.clone(), key.clone());
+                        if ended {
+                            reached.ended.insert(id);
+                        } else if rekeyed {
+                            reached.rekeyed.insert(id);
+                        }
+                        seen.insert((action.child.clone(), key, ended))
+                    });
                     let fresh = !rows.is_empty();
                     // The rows that they refer to may be gone after the statement.
                     let rows = labels::before(db, audited, rows).await?;
-                    reached.0.push((Arc::clone(audited), rows));
+                    reached.rows.push((Arc::clone(audited), rows));
                     fresh
                 }
                 None if let Some(table) = catalogue.part_of(&action.child.1) => {
@@ -107,7 +143,7 @@ pub(super) async fn before(
                         "a foreign key of its part `{}` alone follows `{}`; declare it on the whole table",
                         action.child.1, parent.1
                     );
-                    return Err(super::refusal::refused(table, &reason));
+                    return Err(refused(table, &reason));
                 }
                 // Not audited itself, but perhaps a step on the way to one that is.
                 None => {
@@ -208,13 +244,18 @@ impl Reached {
             let row = image.old.as_ref().or(image.new.as_ref());
             seen.extend(row.map(|row| (image.audited.policy.table.clone(), key(&image.audited, &**row))));
         }
-        for (audited, rows) in self.0 {
+        for (audited, rows) in self.rows {
             let mut rows = rows;
             rows.retain(|(row, _)| seen.insert((audited.policy.table.clone(), key(&audited, &**row))));
             let finds = finds(&audited, rows.iter().map(|(row, _)| row));
             let mut now = current(db, &audited, finds).await?;
             for (old, labels) in rows {
-                let new = now.remove(&key(&audited, &*old));
+                let id = (audited.policy.table.clone(), key(&audited, &*old));
+                let new = now.remove(&id.1);
+                if new.is_none() && self.rekeyed.contains(&id) && !self.ended.contains(&id) {
+                    let reason = "a foreign key has changed the key of its rows, and which row became which can't be told";
+                    return Err(refused(&id.0, reason));
+                }
                 images.push(Image { audited: Arc::clone(&audited), old: Some(old), new, labels });
             }
         }

@@ -287,3 +287,38 @@ db_test!(i4_a_condition_with_effects_is_asked_once_or_refused, on(postgres), asy
     followed(t, &db, "DELETE FROM shelf USING (SELECT 2 AS two) v WHERE number = v.two AND random() < 2")
         .await;
 });
+
+db_test!(c16_a_cascade_that_changes_keys_is_refused, on(postgres, mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE stand (name VARCHAR(100) PRIMARY KEY, x INT NOT NULL DEFAULT 1)",
+            "INSERT INTO stand (name) VALUES ('a'), ('b'), ('c')",
+        ],
+    )
+    .await;
+    set_up_shelves(t).await;
+    execute(
+        t,
+        &["ALTER TABLE shelf ADD FOREIGN KEY (room) REFERENCES stand (name) ON UPDATE CASCADE ON DELETE CASCADE"],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    let error = refused(t, &db, "UPDATE stand SET name = 'z' WHERE name = 'a'").await;
+    assert!(error.contains("`shelf`") && error.contains("key"), "{error}");
+    // Nothing follows, or nothing of the key.
+    tells(t, &db, "UPDATE stand SET name = 'z' WHERE name = 'c'").await.unwrap();
+    tells(t, &db, "UPDATE stand SET x = 2").await.unwrap();
+    // A trigger may set the column, or it may not.
+    if t.backend == DbBackend::Postgres {
+        execute(t, &["CREATE FUNCTION f() RETURNS trigger AS $$ BEGIN IF NEW.x > 4 THEN NEW.name := NEW.x; END IF; RETURN NEW; END $$ LANGUAGE plpgsql"])
+            .await;
+    }
+    let trigger = "CREATE TRIGGER x BEFORE UPDATE ON stand FOR EACH ROW";
+    let body = t.pick("", "EXECUTE FUNCTION f()", "SET NEW.name = IF(NEW.x > 4, NEW.x, NEW.name)");
+    execute(t, &[&format!("{trigger} {body}")]).await;
+    let db = audited(&single(t).await);
+    tells(t, &db, "UPDATE stand SET x = 3").await.unwrap();
+    refused(t, &db, "UPDATE stand SET x = 5 WHERE name = 'a'").await;
+    followed(t, &db, "DELETE FROM stand WHERE name = 'a'").await;
+});
