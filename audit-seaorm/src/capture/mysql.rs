@@ -3,10 +3,11 @@
 //! There is no RETURNING that all of them have. The rows that an UPDATE or DELETE will change are selected by its own
 //! condition, with locks, those of a join by the same join; what an INSERT made is found by its keys. Under
 //! REPEATABLE READ, the default, the locks also cover the gaps, so that no row can come in between; under weaker levels
-//! the number of affected rows tells. What a sub-select reads is locked under SERIALIZABLE only, which a statement that
-//! stands alone is given.
+//! the number of affected rows tells. A statement with a LIMIT is held to the rows that were found. What a sub-select
+//! reads is locked under SERIALIZABLE only, which a statement that stands alone is given.
 
 mod inserted;
+mod pinned;
 mod rekeyed;
 
 use std::collections::HashMap;
@@ -242,6 +243,7 @@ impl Look<'_> {
         drop(found);
         let reached = self.reached(finds(self.audited, &old), Change::Updated(assigned)).await?;
         let again = if rekeyed.is_empty() { finds(self.audited, &old) } else { Vec::new() };
+        let request = self.pinned(request, &alias, update.condition.as_ref(), update.tail.as_ref(), &old)?;
 
         self.work.state.begin_write(&self.work.context);
         let answer = self.send(request, ask).await?;
@@ -278,6 +280,7 @@ impl Look<'_> {
         self.restrict(&mut text, delete.condition.as_ref(), delete.tail.as_ref());
         let old = self.rows(&text).await?;
         let reached = self.reached(finds(self.audited, &old), Change::Deleted).await?;
+        let request = self.pinned(request, &alias, delete.condition.as_ref(), delete.tail.as_ref(), &old)?;
 
         self.work.state.begin_write(&self.work.context);
         let answer = self.send(request, ask).await?;

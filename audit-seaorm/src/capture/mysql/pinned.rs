@@ -1,0 +1,64 @@
+//! A statement with a LIMIT, held to the rows that were found for it.
+
+use std::ops::Range;
+
+use sea_orm::{DbErr, Value};
+
+use super::super::request::Request;
+use super::super::text::{Text, quote};
+use super::{BACKEND, Look};
+use crate::registry::Row;
+
+/// How many values the server takes with one statement.
+const VALUES: usize = u16::MAX as usize;
+
+impl Look<'_> {
+    /// The statement with the rows' keys in its condition, if it has a LIMIT: which rows come first is said by no order, or not to
+    /// the end, and the read of the rows may take another index than the statement.
+    pub(super) fn pinned<'r>(
+        &self,
+        request: Request<'r>,
+        alias: &str,
+        condition: Option<&Range<usize>>,
+        tail: Option<&Range<usize>>,
+        rows: &[Row],
+    ) -> Result<Request<'r>, DbErr> {
+        let (Some(tail), [.., last]) = (tail, rows) else { return Ok(request) };
+        let (sql, parsed) = (self.sql, &self.step.parsed);
+        if !sql.get(tail.clone()).unwrap_or_default().to_ascii_lowercase().contains("limit") {
+            return Ok(request);
+        }
+        let mut text = Text::new(BACKEND);
+        let rest = match condition {
+            Some(condition) => {
+                text.piece(sql, parsed, &(parsed.range.start..condition.start)).push("(");
+                text.piece(sql, parsed, condition).push(") AND (");
+                condition.end..parsed.range.end
+            }
+            None => {
+                text.piece(sql, parsed, &(parsed.range.start..tail.start)).push("WHERE (");
+                tail.start..parsed.range.end
+            }
+        };
+        let places = VALUES.saturating_sub(parsed.params.len()) / self.keys().count().max(1);
+        if rows.len() > places {
+            return Err(
+                self.refused("its LIMIT takes more rows than can be named to it; take fewer at a time")
+            );
+        }
+        // The last one several times, so that there are few different texts: each has to be prepared.
+        let padded = rows.len().next_power_of_two().min(places);
+        let mut added: Vec<Value> = Vec::new();
+        for (at, row) in rows.iter().chain(std::iter::repeat(last)).take(padded).enumerate() {
+            text.push(if at == 0 { "(" } else { " OR (" });
+            for (at, (column, value)) in self.audited.key(&**row).into_iter().enumerate() {
+                text.push(if at == 0 { "" } else { " AND " });
+                text.push(&format!("{alias}.{} = ", quote(BACKEND, &column))).added(added.len());
+                added.push(value);
+            }
+            text.push(")");
+        }
+        text.push(") ").piece(sql, parsed, &rest);
+        Ok(Request::Prepared(text.with(&self.values, &added)))
+    }
+}
