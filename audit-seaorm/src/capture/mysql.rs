@@ -7,6 +7,7 @@
 //! reads is locked under SERIALIZABLE only, which a statement that stands alone is given.
 
 mod inserted;
+mod outcome;
 mod pinned;
 mod rekeyed;
 
@@ -15,9 +16,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, MysqlQueryBuilder, Query, SelectStatement};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, Statement, Value};
 
 use self::inserted::Sought;
+use self::outcome::{DIGEST, Outcome};
 use super::cascades::{self, Change, Reached};
 use super::catalogue::TableFacts;
 use super::images::{Image, current, entries, finds, key, without_columns};
@@ -318,21 +320,29 @@ impl Look<'_> {
             return Err(self.refused("a unique key of the table is of the beginnings of texts only"));
         }
         let sought = self.sought(insert)?;
+        if insert.returning.is_some() {
+            self.check_uncounted(insert)?;
+        }
         // What is there already under one of the keys: only an upsert can meet it without an error.
         let before = match (&insert.conflict, &sought) {
             (Conflict::None, _) | (_, Sought::Numbered) => Vec::new(),
-            (_, Sought::Keys(condition)) => self.rows(condition).await?,
+            (_, Sought::Keys(condition)) => self.digested(condition).await?,
         };
         let replaced = match insert.conflict {
-            Conflict::Replace => self.reached(finds(self.audited, &before), Change::Deleted).await?,
+            Conflict::Replace => {
+                let before = finds(self.audited, before.iter().map(|(row, _)| row));
+                self.reached(before, Change::Deleted).await?
+            }
             _ => Reached::default(),
         };
 
         self.work.state.begin_write(&self.work.context);
         let answer = self.send(request, ask).await?;
         let after = match &sought {
-            Sought::Keys(condition) => self.rows(condition).await?,
-            Sought::Numbered => self.numbered(insert, &answer).await?,
+            Sought::Keys(condition) => self.digested(condition).await?,
+            Sought::Numbered => {
+                self.numbered(insert, &answer).await?.into_iter().map(|row| (row, None)).collect()
+            }
         };
         let proposed = match &insert.source {
             Source::Values(rows) => rows.len(),
@@ -343,18 +353,25 @@ impl Look<'_> {
             let reason = "not all of its rows are found under the keys that it gives: the column or a trigger changes them";
             return Err(self.refused(reason));
         }
-        let mut now: HashMap<String, Row> =
-            after.into_iter().map(|row| (key(self.audited, &*row), row)).collect();
+        let mut outcome =
+            Outcome { proposed: proposed as u64, before: before.len() as u64, ..Outcome::default() };
+        let mut now: HashMap<String, (Row, Option<String>)> =
+            after.into_iter().map(|(row, digest)| (key(self.audited, &*row), (row, digest))).collect();
         // Rows whose keys an upsert has changed.
-        let missing = before.iter().filter(|row| !now.contains_key(&key(self.audited, &***row)));
-        let missing = finds(self.audited, missing);
-        now.extend(current(self.work.db, self.audited, missing).await?);
+        let missing = before.iter().map(|(row, _)| row);
+        let missing = missing.filter(|row| !now.contains_key(&key(self.audited, &***row)));
+        let missing = current(self.work.db, self.audited, finds(self.audited, missing)).await?;
+        now.extend(missing.into_iter().map(|(key, row)| (key, (row, None))));
         let mut images = Vec::with_capacity(now.len());
-        for old in before {
+        for (old, digest) in before {
             let new = now.remove(&key(self.audited, &*old));
-            images.push(Image::new(self.audited, Some(old), new));
+            outcome.left += u64::from(new.is_some());
+            outcome.changed += u64::from(new.as_ref().is_some_and(|(_, new)| *new != digest));
+            images.push(Image::new(self.audited, Some(old), new.map(|(new, _)| new)));
         }
-        let mut created: Vec<(String, Row)> = now.into_iter().collect();
+        outcome.created = now.len() as u64;
+        self.check_outcome(insert, &answer, outcome).await?;
+        let mut created: Vec<(String, Row)> = now.into_iter().map(|(key, (row, _))| (key, row)).collect();
         created.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
         images.extend(created.into_iter().map(|(_, new)| Image::new(self.audited, None, Some(new))));
         self.record(images, replaced).await?;
@@ -406,6 +423,13 @@ impl Look<'_> {
     async fn rows(&self, text: &Text) -> Result<Vec<Row>, DbErr> {
         let rows = self.work.db.query_all_raw(text.with(&self.values, &[])).await?;
         rows.iter().map(|row| self.audited.decode(row, "")).collect()
+    }
+
+    /// Rows with their digests, if they are asked for.
+    async fn digested(&self, text: &Text) -> Result<Vec<(Row, Option<String>)>, DbErr> {
+        let rows = self.work.db.query_all_raw(text.with(&self.values, &[])).await?;
+        let digest = |row: &QueryResult| row.try_get::<Option<String>>("", DIGEST).unwrap_or_default();
+        rows.iter().map(|row| Ok((self.audited.decode(row, "")?, digest(row)))).collect()
     }
 
     /// `SELECT` and the entity's columns, each row once even if a join meets it several times.

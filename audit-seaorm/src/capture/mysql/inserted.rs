@@ -22,8 +22,7 @@ pub(super) enum Sought {
 impl Look<'_> {
     /// How the rows of an INSERT will be found.
     pub(super) fn sought(&self, insert: &Insert) -> Result<Sought, DbErr> {
-        let all: Vec<String> = self.facts.columns.iter().map(|column| column.name.clone()).collect();
-        let names = insert.columns.as_ref().unwrap_or(&all);
+        let names = self.given(insert);
         let position = |column: &String| names.iter().position(|name| name.eq_ignore_ascii_case(column));
         let numbered = self.facts.columns.iter().find(|column| column.auto_increment);
         let alias = quote(BACKEND, &self.facts.id.1);
@@ -43,6 +42,9 @@ impl Look<'_> {
             }
         };
         let mut text = self.select(&alias, false);
+        if matches!(insert.conflict, Conflict::Update { .. }) {
+            self.digest(&mut text, &alias);
+        }
         text.push(" FROM ").push(&quoted(BACKEND, &self.audited.policy.table)).push(" WHERE ");
         let mut any = false;
         let mut keyed = 0;
@@ -108,6 +110,12 @@ impl Look<'_> {
         Ok(Sought::Keys(text))
     }
 
+    /// The columns that a row of values is for, in their order.
+    pub(super) fn given(&self, insert: &Insert) -> Vec<String> {
+        let all = || self.facts.columns.iter().map(|column| column.name.clone()).collect();
+        insert.columns.clone().unwrap_or_else(all)
+    }
+
     fn unknown_key(&self) -> DbErr {
         self.refused("its key is made by the database in a way that can't be asked for; pass the key")
     }
@@ -141,6 +149,29 @@ impl Look<'_> {
             _ if quoted || text.parse::<f64>().is_ok() => Plain::Value,
             _ if text.len() > 2 && text[..2].eq_ignore_ascii_case("x'") => Plain::Value,
             _ => Plain::Computed,
+        }
+    }
+
+    /// Whether a column of this type holds a value just as it is passed, and isn't another one by it.
+    pub(super) fn is_held(&self, type_name: &str, range: &Range<usize>) -> bool {
+        let text = self.sql.get(range.clone()).unwrap_or_default().trim();
+        let param = self.step.parsed.params.iter().find(|param| param.range == *range);
+        let param = param.map(|param| self.values.get(param.index));
+        let is_string = match param {
+            Some(value) => matches!(value, Some(Value::String(_) | Value::Bytes(_) | Value::Uuid(_))),
+            None => text.contains('\''),
+        };
+        let is_whole = match param {
+            Some(Some(value)) => is_integer(value),
+            _ => text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()),
+        };
+        match self.plain(range) {
+            Plain::Null | Plain::Default => true,
+            Plain::Computed => false,
+            Plain::Value | Plain::Zero if type_name.ends_with("int") => is_whole,
+            Plain::Value | Plain::Zero => {
+                is_string && ["char", "text", "binary", "blob"].iter().any(|end| type_name.ends_with(end))
+            }
         }
     }
 
@@ -191,6 +222,21 @@ enum Plain {
 
 fn is_null(value: &Value) -> bool {
     *value == value.as_null()
+}
+
+fn is_integer(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::TinyInt(_)
+            | Value::SmallInt(_)
+            | Value::Int(_)
+            | Value::BigInt(_)
+            | Value::TinyUnsigned(_)
+            | Value::SmallUnsigned(_)
+            | Value::Unsigned(_)
+            | Value::BigUnsigned(_)
+            | Value::Bool(_)
+    )
 }
 
 fn is_zero(value: &Value) -> bool {

@@ -125,3 +125,126 @@ db_test!(c5_a_limit_of_very_many_rows_is_recorded_or_refused, on(mysql), async |
     assert_eq!(done.rows_affected(), 4500);
     assert_eq!((shelves(t).await.len(), entries(t).await.len()), (500, 4500));
 });
+
+/// Shelves with a column more, which is unique.
+const SERIAL: [&str; 3] = [
+    "DROP TABLE IF EXISTS shelf",
+    "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, serial INT UNIQUE, \
+     seen INT NOT NULL DEFAULT 0, PRIMARY KEY (room, number))",
+    "INSERT INTO shelf VALUES ('a', 1, 'one', 5, 0), ('a', 2, 'two', 6, 0), ('b', 1, 'three', 7, 0)",
+];
+
+db_test!(c5_rows_in_the_way_by_a_value_that_is_converted_are_refused, on(mysql), async |t| {
+    execute(t, &SERIAL).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("REPLACE INTO shelf VALUES ('z', 9, 'y', 7.2, 0)", REFUSED),
+            ("REPLACE INTO shelf VALUES ('z', 9, 'y', 7.2, 0), ('a', 1, 'one', 5, 0)", REFUSED),
+            (
+                "INSERT INTO shelf VALUES ('z', 9, 'y', 7.2, 0) ON DUPLICATE KEY UPDATE label = VALUES(label)",
+                REFUSED,
+            ),
+            (
+                "INSERT INTO shelf VALUES ('a', 1, 'x', 6, 0), ('z', 9, 'y', 7.2, 0) ON DUPLICATE KEY UPDATE label = VALUES(label)",
+                REFUSED,
+            ),
+            // A column that the entity doesn't know is one, too.
+            (
+                "INSERT INTO shelf VALUES ('a', 1, 'x', 6, 0), ('z', 9, 'y', 7.2, 0) ON DUPLICATE KEY UPDATE seen = seen + 1",
+                REFUSED,
+            ),
+        ],
+    )
+    .await;
+    let trigger =
+        "CREATE TRIGGER x BEFORE INSERT ON shelf FOR EACH ROW SET NEW.serial = NEW.serial % 10, NEW.seen = 1";
+    execute(t, &[trigger]).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("REPLACE INTO shelf VALUES ('z', 9, 'y', 17, 0)", REFUSED),
+            ("INSERT INTO shelf VALUES ('z', 9, 'y', 17, 0) ON DUPLICATE KEY UPDATE label = 'x'", REFUSED),
+            ("REPLACE INTO shelf VALUES ('z', 9, 'y', 18, 0)", DONE),
+        ],
+    )
+    .await;
+});
+
+db_test!(c5_rows_in_the_way_by_a_generated_column_are_refused, on(mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, \
+             low VARCHAR(100) AS (lower(label)) STORED UNIQUE, PRIMARY KEY (room, number))",
+            "INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'one'), ('b', 1, 'three')",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("REPLACE INTO shelf (room, number, label) VALUES ('z', 9, 'THREE')", REFUSED),
+            (
+                "INSERT INTO shelf (room, number, label) VALUES ('z', 9, 'THREE') ON DUPLICATE KEY UPDATE number = number, label = 'x'",
+                REFUSED,
+            ),
+            ("REPLACE INTO shelf (room, number, label) VALUES ('a', 1, 'ONE'), ('z', 9, 'four')", DONE),
+            (
+                "INSERT INTO shelf (room, number, label) VALUES ('a', 1, 'five'), ('z', 10, 'six') ON DUPLICATE KEY UPDATE label = VALUES(label)",
+                DONE,
+            ),
+        ],
+    )
+    .await;
+});
+
+db_test!(c5_upserts_that_meet_what_was_found_are_recorded, on(mysql), async |t| {
+    execute(t, &SERIAL).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            // The same again, with another column or the like.
+            ("REPLACE INTO shelf VALUES ('a', 1, 'one', 5, 0), ('a', 2, 'zwei', 6, 0), ('n', 1, 'new', 8, 0)", DONE),
+            // Two rows make way for one.
+            ("REPLACE INTO shelf VALUES ('a', 1, 'both', 6, 0)", DONE),
+            ("REPLACE INTO shelf SET room = 's', number = 1, label = 'set', serial = NULL", DONE),
+            ("REPLACE INTO shelf (room, number, label) VALUES ('s', 1, 'set'), ('s', 2, 'set')", DONE),
+            // One is left as it is, one changes, one is new.
+            (
+                "INSERT INTO shelf VALUES ('b', 1, 'three', 7, 0), ('n', 1, 'other', 8, 0), ('n', 2, 'newer', 9, 0) ON DUPLICATE KEY UPDATE label = VALUES(label)",
+                DONE,
+            ),
+            // What the entity doesn't know changes.
+            (
+                "INSERT INTO shelf VALUES ('b', 1, 'three', 7, 0), ('n', 3, 'newest', 10, 0) ON DUPLICATE KEY UPDATE seen = seen + 1",
+                DONE,
+            ),
+            ("INSERT INTO shelf VALUES ('q', 1, 'by serial', 7, 0) ON DUPLICATE KEY UPDATE label = 'met'", DONE),
+            ("INSERT IGNORE INTO shelf VALUES ('b', 1, 'no', 70, 0), ('i', 1, 'yes', 71, 0), ('i', 2, 'no', 71, 0)", REFUSED),
+            ("INSERT IGNORE INTO shelf VALUES ('b', 1, 'no', 70, 0), ('i', 1, 'yes', 71, 0)", DONE),
+            ("INSERT INTO shelf VALUES ('p', 1, 'plain', 80, 0), ('p', 2, 'plain', NULL, 0)", DONE),
+        ],
+    )
+    .await;
+    // Where the key is the only one, a row that is the same counts once.
+    execute(t, &["DROP TABLE shelf"]).await;
+    set_up_shelves(t).await;
+    faithful(
+        t,
+        &db,
+        &[
+            ("REPLACE INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'zwei'), ('n', 1, 'new')", DONE),
+            ("REPLACE INTO shelf VALUES ('a', 1, 'one')", DONE),
+        ],
+    )
+    .await;
+});
