@@ -87,9 +87,14 @@ impl Look<'_> {
                 text.push(if any { " OR (" } else { "(" });
                 any = true;
                 for (at, (column, value)) in parts.into_iter().enumerate() {
+                    let is_text = self.is_text(column);
                     let column = format!("{alias}.{}", quote(BACKEND, column));
                     text.push(if at == 0 { "" } else { " AND " }).push(&column).push(" = ");
                     match value {
+                        // A text and a number would be compared as numbers, by which '05' is 5.
+                        Some(value) if is_text && !self.is_string(&value) => {
+                            text.push("CONCAT('', ").piece(self.sql, &self.step.parsed, &value).push(")");
+                        }
                         Some(value) => _ = text.piece(self.sql, &self.step.parsed, &value),
                         None => _ = text.push(&format!("DEFAULT({column})")),
                     }
@@ -152,26 +157,41 @@ impl Look<'_> {
         }
     }
 
+    /// Whether a column is of characters or bytes.
+    fn is_text(&self, column: &str) -> bool {
+        let facts = self.facts.columns.iter().find(|facts| facts.name.eq_ignore_ascii_case(column));
+        facts.is_some_and(|facts| is_text(&facts.type_name))
+    }
+
+    /// Whether a value is passed as a string.
+    fn is_string(&self, range: &Range<usize>) -> bool {
+        match self.step.parsed.params.iter().find(|param| param.range == *range) {
+            Some(param) => matches!(
+                self.values.get(param.index),
+                Some(Value::String(_) | Value::Bytes(_) | Value::Uuid(_))
+            ),
+            None => self.sql.get(range.clone()).unwrap_or_default().contains('\''),
+        }
+    }
+
+    /// Whether a value is passed as an integer.
+    fn is_integer(&self, range: &Range<usize>) -> bool {
+        match self.step.parsed.params.iter().find(|param| param.range == *range) {
+            Some(param) => self.values.get(param.index).is_some_and(is_integer),
+            None => {
+                let text = self.sql.get(range.clone()).unwrap_or_default().trim();
+                text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit())
+            }
+        }
+    }
+
     /// Whether a column of this type holds a value just as it is passed, and isn't another one by it.
     pub(super) fn is_held(&self, type_name: &str, range: &Range<usize>) -> bool {
-        let text = self.sql.get(range.clone()).unwrap_or_default().trim();
-        let param = self.step.parsed.params.iter().find(|param| param.range == *range);
-        let param = param.map(|param| self.values.get(param.index));
-        let is_string = match param {
-            Some(value) => matches!(value, Some(Value::String(_) | Value::Bytes(_) | Value::Uuid(_))),
-            None => text.contains('\''),
-        };
-        let is_whole = match param {
-            Some(Some(value)) => is_integer(value),
-            _ => text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()),
-        };
         match self.plain(range) {
             Plain::Null | Plain::Default => true,
             Plain::Computed => false,
-            Plain::Value | Plain::Zero if type_name.ends_with("int") => is_whole,
-            Plain::Value | Plain::Zero => {
-                is_string && ["char", "text", "binary", "blob"].iter().any(|end| type_name.ends_with(end))
-            }
+            Plain::Value | Plain::Zero if type_name.ends_with("int") => self.is_integer(range),
+            Plain::Value | Plain::Zero => is_text(type_name) && self.is_string(range),
         }
     }
 
@@ -218,6 +238,11 @@ enum Plain {
     Default,
     /// By a function or an operator: it may be another one the next time.
     Computed,
+}
+
+/// Whether a type is of characters or bytes.
+fn is_text(type_name: &str) -> bool {
+    ["char", "text", "binary", "blob"].iter().any(|end| type_name.ends_with(end))
 }
 
 fn is_null(value: &Value) -> bool {

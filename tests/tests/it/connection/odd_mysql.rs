@@ -248,3 +248,29 @@ db_test!(c5_upserts_that_meet_what_was_found_are_recorded, on(mysql), async |t| 
     )
     .await;
 });
+
+db_test!(c5_a_number_for_a_text_key_finds_its_own_row, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["INSERT INTO shelf VALUES ('05', 1, 'old'), ('1.0', 1, 'old')"]).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("INSERT INTO shelf VALUES (5, 1, 'new')", DONE),
+            ("INSERT INTO shelf VALUES (0, 1, 'zero'), (5, '2', 'text')", DONE),
+            ("REPLACE INTO shelf VALUES (5, 1, 'newer')", DONE),
+            (
+                "INSERT INTO shelf VALUES (1, 1, 'x'), (0, 1, 'zero') ON DUPLICATE KEY UPDATE label = 'met'",
+                DONE,
+            ),
+        ],
+    )
+    .await;
+    let sql = "INSERT INTO shelf (room, number, label) VALUES (?, ?, ?)";
+    let values: [Value; 6] =
+        [6_i32.into(), 0_i64.into(), 7_u64.into(), true.into(), 1.5_f64.into(), "05".into()];
+    for (at, room) in values.into_iter().enumerate() {
+        tell(t, &db, with(sql, [room, (at as i32 + 10).into(), "new".into()]), DONE).await.unwrap();
+    }
+});
