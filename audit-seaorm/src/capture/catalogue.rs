@@ -55,6 +55,8 @@ pub(super) struct TableFacts {
     pub(super) id: TableId,
     /// All its columns, in their order.
     pub(super) columns: Vec<ColumnFacts>,
+    /// Those of them that have no place in a list of values without names (MySQL).
+    pub(super) invisible: Vec<String>,
     /// The columns of each unique key that has no condition and no expression in it; the primary key is one of them.
     pub(super) unique: Vec<Vec<String>>,
     /// Those of them by which there is never more than one row (PostgreSQL): neither deferrable, nor of a table with

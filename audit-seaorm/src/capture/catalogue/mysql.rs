@@ -11,7 +11,8 @@ use crate::registry::Audited;
 pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
     const COLUMNS: &str = "\
         SELECT table_schema AS s, table_name AS t, column_name AS c, data_type AS y, \
-          extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%' AS g, extra LIKE '%auto_increment%' AS a \
+          extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%' AS g, extra LIKE '%auto_increment%' AS a, \
+          extra LIKE '%INVISIBLE%' AS i \
         FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
     const UNIQUE: &str = "\
         SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR '\u{1f}') AS columns, \
@@ -49,8 +50,12 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         let values = [Value::from(schema), Value::from(name)];
         for row in db.query_all_raw(Statement::from_sql_and_values(backend, COLUMNS, values)).await? {
             facts.id = (row.try_get("", "s")?, row.try_get("", "t")?);
+            let name: String = row.try_get("", "c")?;
+            if row.try_get::<i64>("", "i")? != 0 {
+                facts.invisible.push(name.clone());
+            }
             facts.columns.push(ColumnFacts {
-                name: row.try_get("", "c")?,
+                name,
                 type_name: row.try_get("", "y")?,
                 generated: row.try_get::<i64>("", "g")? != 0,
                 scale: None,

@@ -117,8 +117,9 @@ impl Look<'_> {
 
     /// The columns that a row of values is for, in their order.
     pub(super) fn given(&self, insert: &Insert) -> Vec<String> {
-        let all = || self.facts.columns.iter().map(|column| column.name.clone()).collect();
-        insert.columns.clone().unwrap_or_else(all)
+        let names = self.facts.columns.iter().map(|column| &column.name);
+        let shown = || names.filter(|name| !self.facts.invisible.contains(*name)).cloned().collect();
+        insert.columns.clone().unwrap_or_else(shown)
     }
 
     fn unknown_key(&self) -> DbErr {

@@ -274,3 +274,26 @@ db_test!(c5_a_number_for_a_text_key_finds_its_own_row, on(mysql), async |t| {
         tell(t, &db, with(sql, [room, (at as i32 + 10).into(), "new".into()]), DONE).await.unwrap();
     }
 });
+
+db_test!(c5_invisible_columns_have_no_place, on(mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE shelf (hidden INT DEFAULT 9 INVISIBLE, room VARCHAR(100) NOT NULL, number INT NOT NULL, \
+             label VARCHAR(100) NOT NULL, PRIMARY KEY (room, number))",
+            "INSERT INTO shelf VALUES ('a', 1, 'one'), ('7', 3, 'old')",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("INSERT INTO shelf VALUES ('z', 7, '3')", DONE),
+            ("REPLACE INTO shelf VALUES ('a', 1, 'again')", DONE),
+            ("INSERT INTO shelf (hidden, room, number, label) VALUES (1, 'h', 1, 'x')", DONE),
+        ],
+    )
+    .await;
+});
