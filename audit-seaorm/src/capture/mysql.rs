@@ -218,6 +218,14 @@ impl Look<'_> {
             // A row may be met several times, each with another value.
             return Err(self.refused("it sets the key of rows of a join"));
         }
+        let twice = self.keys().find(|column| {
+            update.assigned.iter().filter(|a| a.column.eq_ignore_ascii_case(column)).count() > 1
+        });
+        if let Some(column) = twice {
+            return Err(
+                self.refused(&format!("it sets its key column `{column}` more than once; set it once"))
+            );
+        }
         let mut text = self.select(&alias, update.join.is_some());
         for (at, (_, value)) in rekeyed.iter().enumerate() {
             let Some(value) = value else { return Err(self.refused("it sets its key to a row of values")) };

@@ -297,3 +297,18 @@ db_test!(c5_invisible_columns_have_no_place, on(mysql), async |t| {
     )
     .await;
 });
+
+db_test!(c5_a_key_that_is_set_twice_is_refused, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("UPDATE shelf SET number = 2, number = 6 WHERE room = 'a' AND number = 1", REFUSED),
+            ("UPDATE shelf SET number = 6, `NUMBER` = number WHERE room = 'a' AND number = 1", REFUSED),
+            ("UPDATE shelf SET label = 'x', label = 'y', number = 6 WHERE room = 'a' AND number = 1", DONE),
+        ],
+    )
+    .await;
+});
