@@ -66,6 +66,9 @@ pub(super) struct TableFacts {
     pub(super) after_triggers: bool,
     /// Whether triggers of the user's run before or after a write, or rules rewrite it.
     pub(super) triggers: bool,
+    /// The columns that triggers before an INSERT and before an UPDATE give other values, in lower case (MySQL).
+    pub(super) set_by_insert: BTreeSet<String>,
+    pub(super) set_by_update: BTreeSet<String>,
     /// Whether a write may leave out rows that its condition names (PostgreSQL): triggers before it and rules can, also those of
     /// tables below it.
     pub(super) leaves_out: bool,

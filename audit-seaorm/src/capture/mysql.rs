@@ -11,7 +11,7 @@ mod outcome;
 mod pinned;
 mod rekeyed;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -210,6 +210,7 @@ impl Look<'_> {
         if update.or != Conflict::None {
             return Err(self.refused("IGNORE leaves out rows without saying which"));
         }
+        self.check_triggers(&self.facts.set_by_update)?;
         self.check_condition([&update.condition, &update.tail, &update.join]).await?;
         let alias = alias(BACKEND, self.sql, &update.target);
         let assigned: Vec<String> = update.assigned.iter().map(|a| a.column.clone()).collect();
@@ -328,6 +329,13 @@ impl Look<'_> {
             return Err(self.refused("a unique key of the table is of the beginnings of texts only"));
         }
         let sought = self.sought(insert)?;
+        let plain = matches!((&insert.conflict, &sought), (Conflict::None, Sought::Keys(_)));
+        if !plain {
+            self.check_triggers(&self.facts.set_by_insert)?;
+        }
+        if matches!(insert.conflict, Conflict::Update { .. }) {
+            self.check_triggers(&self.facts.set_by_update)?;
+        }
         if insert.returning.is_some() {
             self.check_uncounted(insert)?;
         }
@@ -336,6 +344,10 @@ impl Look<'_> {
             (Conflict::None, _) | (_, Sought::Numbered) => Vec::new(),
             (_, Sought::Keys(condition)) => self.digested(condition).await?,
         };
+        // If a trigger may set keys, those that were given are the new rows' only if there was none under them.
+        let taken = plain
+            && self.check_triggers(&self.facts.set_by_insert).is_err()
+            && matches!(&sought, Sought::Keys(condition) if !self.rows(condition).await?.is_empty());
         let replaced = match insert.conflict {
             Conflict::Replace => {
                 let before = finds(self.audited, before.iter().map(|(row, _)| row));
@@ -352,6 +364,9 @@ impl Look<'_> {
                 self.numbered(insert, &answer).await?.into_iter().map(|row| (row, None)).collect()
             }
         };
+        if taken {
+            self.check_triggers(&self.facts.set_by_insert)?;
+        }
         let proposed = match &insert.source {
             Source::Values(rows) => rows.len(),
             Source::Default => 1,
@@ -388,6 +403,16 @@ impl Look<'_> {
 
     async fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
         check_condition(self.work, self.step, self.sql, &self.audited.policy.table, pieces).await
+    }
+
+    /// Rows whose keys a trigger sets are under others than the statement says.
+    fn check_triggers(&self, set: &BTreeSet<String>) -> Result<(), DbErr> {
+        match self.keys().find(|column| set.contains(&column.to_lowercase())) {
+            None => Ok(()),
+            Some(column) => Err(self.refused(&format!(
+                "a trigger of the table sets its key column `{column}`; pass the key, and let no trigger change it"
+            ))),
+        }
     }
 
     async fn reached(&self, old: Vec<SelectStatement>, change: Change) -> Result<Reached, DbErr> {

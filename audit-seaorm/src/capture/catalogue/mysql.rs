@@ -1,5 +1,7 @@
 //! What the information schema of MySQL and MariaDB tells.
 
+mod assigned;
+
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
@@ -19,7 +21,8 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
           MAX(sub_part IS NOT NULL) AS prefix \
         FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND non_unique = 0 GROUP BY index_name";
     const TRIGGERS: &str = "\
-        SELECT action_timing AS timing FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";
+        SELECT action_timing AS timing, event_manipulation AS event, action_statement AS text, \
+          sql_mode LIKE '%NO_BACKSLASH_ESCAPES%' AS plain FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";
     const KEYS: &str = "\
         SELECT k.table_schema AS child_schema, k.table_name AS child, k.referenced_table_schema AS parent_schema, \
           k.referenced_table_name AS parent, IF(k.referenced_table_schema = DATABASE(), 1, 0) AS parent_visible, \
@@ -76,7 +79,16 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         }
         for row in db.query_all_raw(Statement::from_sql_and_values(backend, TRIGGERS, id)).await? {
             facts.triggers = true;
-            facts.after_triggers |= row.try_get::<String>("", "timing")? == "AFTER";
+            let before = row.try_get::<String>("", "timing")? == "BEFORE";
+            facts.after_triggers |= !before;
+            let text: Option<String> = row.try_get("", "text")?;
+            let escapes = row.try_get::<i64>("", "plain")? == 0;
+            let assigned = assigned::assigned(&text.unwrap_or_default(), escapes);
+            match row.try_get::<String>("", "event")?.as_str() {
+                "INSERT" if before => facts.set_by_insert.extend(assigned),
+                "UPDATE" if before => facts.set_by_update.extend(assigned),
+                _ => {}
+            }
         }
         catalogue.tables.insert(audited.policy.table.clone(), facts);
     }

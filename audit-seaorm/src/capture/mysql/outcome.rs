@@ -7,7 +7,7 @@ use super::super::cascades::{self, Change};
 use super::super::request::Answer;
 use super::super::sql::{Conflict, Insert, Source};
 use super::super::text::{Text, quote};
-use super::{BACKEND, Look};
+use super::{BACKEND, Look, is_weak};
 
 /// The column with the digest of a row.
 pub(super) const DIGEST: &str = "audit_digest";
@@ -62,7 +62,7 @@ impl Look<'_> {
         if comes_to {
             return Ok(());
         }
-        Err(if self.is_weak().await? { self.in_between() } else { self.refused(UNSEEN) })
+        Err(if is_weak(self.work).await? { self.in_between() } else { self.refused(UNSEEN) })
     }
 
     /// Without a count of the rows it has to be certain before that no row is in the way unseen: each value of a key is held as it is
@@ -81,7 +81,8 @@ impl Look<'_> {
             let at = given.iter().position(|name| name.eq_ignore_ascii_case(&column.name));
             let values = at.into_iter().flat_map(|at| rows.iter().filter_map(move |row| row.get(at)));
             let held = values.into_iter().all(|value| self.is_held(&column.type_name, value));
-            if column.generated || !held {
+            let set = self.facts.set_by_insert.contains(&column.name.to_lowercase());
+            if column.generated || set || !held {
                 return Err(self.refused(&format!(
                     "with RETURNING nothing tells whether a row was in its way by `{}`; leave out RETURNING",
                     column.name
