@@ -170,9 +170,12 @@ pub(super) async fn run(
         let finds = finds(audited, images.iter().filter_map(|image| image.new.as_ref()));
         let mut now = current(work.db, audited, finds).await?;
         for image in &mut images {
-            if let Some(new) = &image.new {
-                image.new = now.remove(&key(audited, &**new));
+            let Some(new) = &image.new else { continue };
+            let found = now.remove(&key(audited, &**new));
+            if found.is_none() && facts.after_triggers {
+                return Err(refused(&audited.policy.table, GONE));
             }
+            image.new = found;
         }
     }
     reached.after(work.db, &mut images).await?;
@@ -186,6 +189,9 @@ pub(super) async fn run(
         _ => Ok(Answer::Rows(rows)),
     }
 }
+
+const GONE: &str =
+    "a trigger of the table has deleted the row again or given it another key, and nobody can tell which";
 
 /// That an upsert made the rows that weren't there before it, where it can't say so itself: what it updates it has locked
 /// before, and a row keeps its locker.

@@ -402,3 +402,32 @@ db_test!(c17_what_capture_has_put_on_a_connection_stays, on(sqlite), async |t| {
         }
     }
 });
+
+// An INSERT made no entry, and an UPDATE that of a deletion.
+db_test!(c17_a_row_that_a_trigger_moves_again_is_refused, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    for (body, refused) in [
+        ("UPDATE shelf SET number = number + 100 WHERE room = NEW.room AND number = NEW.number", true),
+        ("DELETE FROM shelf WHERE room = NEW.room AND number = NEW.number", true),
+        ("UPDATE shelf SET label = label || '!' WHERE room = NEW.room AND number = NEW.number", false),
+    ] {
+        execute(
+            t,
+            &[
+                &format!(
+                    "CREATE OR REPLACE FUNCTION again() RETURNS trigger AS $$ BEGIN \
+                     IF NEW.number < 50 AND NEW.label NOT LIKE '%!' THEN {body}; END IF; RETURN NULL; END $$ LANGUAGE plpgsql"
+                ),
+                "CREATE OR REPLACE TRIGGER again AFTER INSERT OR UPDATE ON shelf FOR EACH ROW EXECUTE FUNCTION again()",
+            ],
+        )
+        .await;
+        for sql in
+            ["INSERT INTO shelf VALUES ('n', 1, 'new')", "UPDATE shelf SET label = 'u' WHERE room = 'b'"]
+        {
+            let before = entries(t).await.len();
+            is_told(t, sql).await.unwrap();
+            assert_eq!(entries(t).await.len() == before, refused, "{sql}, then {body}");
+        }
+    }
+});
