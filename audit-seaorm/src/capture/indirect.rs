@@ -9,7 +9,7 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::{Catalogue, TableFacts, TableId};
 use super::images::entries;
 use super::plan::Step;
-use super::refusal::{VARIES, in_between, refused};
+use super::refusal::{VARIES, in_between, refused, refused_parent};
 use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, What};
 use super::text::{Text, alias, table};
@@ -131,9 +131,10 @@ async fn look<'a>(
     }
     let backend = ConnectionTrait::get_database_backend(work.db);
     if backend == DbBackend::MySql {
-        mysql::check_condition(work, step, sql, &parent.1, [condition, tail, &None]).await?;
+        let refused = |reason: &str| refused_parent(&parent.1, reason);
+        mysql::check_condition(work, step, sql, refused, [condition, tail, &None]).await?;
     } else if postgres::chooses_by_volatile(step, sql, work.catalogue) {
-        return Err(refused(&parent.1, VARIES));
+        return Err(refused_parent(&parent.1, VARIES));
     }
     let mut text = Text::new(backend);
     text.push(&alias(backend, sql, target)).push(".* FROM ").push(&table(backend, sql, target));

@@ -24,7 +24,7 @@ use super::cascades::{self, Change, Reached};
 use super::catalogue::TableFacts;
 use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
-use super::refusal::{VARIES, refused};
+use super::refusal::VARIES;
 use super::request::{Answer, Ask, Request, send};
 use super::sql::{Conflict, Delete, Insert, Source, Update, What};
 use super::text::{Text, alias, quote, table};
@@ -56,7 +56,7 @@ pub(super) async fn run(
         request if unwanted => (request, Ask::All),
         request => (request, ask),
     };
-    let stopped = asks_clock(step, sql);
+    let stopped = asks_clock(step, sql) && !is_stopped(work).await?;
     if stopped {
         work.db.execute_unprepared("SET timestamp = unix_timestamp(now(6))").await?;
     }
@@ -109,13 +109,24 @@ fn asks_clock(step: &Step, sql: &str) -> bool {
     })
 }
 
+/// Whether the user has stopped the session's clock: then it says the same twice, to the microsecond.
+async fn is_stopped(work: &Work<'_>) -> Result<bool, DbErr> {
+    let mut said: [Option<String>; 2] = [None, None];
+    for said in &mut said {
+        let ask = Statement::from_string(BACKEND, "SELECT CAST(@@timestamp AS CHAR)");
+        *said = work.db.query_one_raw(ask).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+    }
+    let [first, second] = said;
+    Ok(first == second)
+}
+
 /// A condition that says something else when it is evaluated again, or that reads what the lock doesn't cover, can't
 /// be asked for before.
 pub(super) async fn check_condition(
     work: &Work<'_>,
     step: &Step,
     sql: &str,
-    table: &str,
+    refused: impl Fn(&str) -> DbErr + Send + Sync,
     pieces: [&Option<Range<usize>>; 3],
 ) -> Result<(), DbErr> {
     const VARYING: [&str; 21] = [
@@ -143,30 +154,30 @@ pub(super) async fn check_condition(
     ];
     let called = step.parsed.functions.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
     if called.clone().any(|name| VARYING.contains(&name)) {
-        return Err(refused(table, VARIES));
+        return Err(refused(VARIES));
     }
     if called.clone().any(|name| work.catalogue.computes(name)) {
         let reason = "it calls a stored function, which may read what no lock covers; pass its value";
-        return Err(refused(table, reason));
+        return Err(refused(reason));
     }
     if !work.alone && step.chooses_by_others() {
         if step.parsed.reads.iter().any(|table| work.catalogue.computes(&table.name)) {
             let reason = "a view in it may show an older state than the statement itself sees; run it without a transaction";
-            return Err(refused(table, reason));
+            return Err(refused(reason));
         }
         if is_weak(work).await? {
             let reason = "at this isolation other rows may become those that it chooses; run it without a transaction, or from REPEATABLE READ on";
-            return Err(refused(table, reason));
+            return Err(refused(reason));
         }
     }
     for range in pieces.into_iter().flatten() {
         let text = sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
         if text.contains('@') {
-            return Err(refused(table, "its condition has a variable; pass the value"));
+            return Err(refused("its condition has a variable; pass the value"));
         }
         if !work.alone && text.contains("select") {
             let reason = "a sub-select in its condition may see an older state than the statement itself; ask for the keys first, with a lock, or run it without a transaction";
-            return Err(refused(table, reason));
+            return Err(refused(reason));
         }
     }
     Ok(())
@@ -402,7 +413,7 @@ impl Look<'_> {
     }
 
     async fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
-        check_condition(self.work, self.step, self.sql, &self.audited.policy.table, pieces).await
+        check_condition(self.work, self.step, self.sql, |reason| self.refused(reason), pieces).await
     }
 
     /// Rows whose keys a trigger sets are under others than the statement says.
@@ -410,7 +421,7 @@ impl Look<'_> {
         match self.keys().find(|column| set.contains(&column.to_lowercase())) {
             None => Ok(()),
             Some(column) => Err(self.refused(&format!(
-                "a trigger of the table sets its key column `{column}`; pass the key, and let no trigger change it"
+                "a trigger sets the key column `{column}`, so that no row is sure to be found under its key; let statements alone set it"
             ))),
         }
     }
@@ -504,6 +515,6 @@ impl Look<'_> {
     }
 
     fn refused(&self, reason: &str) -> DbErr {
-        refused(&self.audited.policy.table, reason)
+        super::refusal::refused(&self.audited.policy.table, reason)
     }
 }

@@ -11,6 +11,13 @@ pub(super) fn refused(table: &str, reason: &str) -> DbErr {
     to_db_err(&Error::Refused(format!("`{table}` {REFUSED}: {reason}")))
 }
 
+/// The error of such a statement on a table that isn't audited itself.
+pub(super) fn refused_parent(table: &str, reason: &str) -> DbErr {
+    to_db_err(&Error::Refused(format!(
+        "audited rows follow `{table}`, and this statement can't be recorded: {reason}"
+    )))
+}
+
 const REFUSED: &str = "is audited, and this statement can't be recorded";
 
 /// Why a statement is refused whose rows are asked for more than once.

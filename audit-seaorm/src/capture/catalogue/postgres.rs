@@ -20,6 +20,7 @@ const RELATIVES: &str = "\
         UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
           WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
     SELECT r.wanted, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows, \
+      c.relkind <> 'm' AS is_written, \
       c.relkind NOT IN ('v', 'm') AND c.relhasrules AS ruled \
     FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
 
@@ -118,7 +119,10 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
                 catalogue.parts.insert(name.clone());
             }
             catalogue.views.entry(name.clone()).or_default().insert(table.clone());
-            catalogue.relatives.insert(name, table);
+            // A materialized view is only read.
+            if row.try_get("", "is_written")? {
+                catalogue.relatives.insert(name, table);
+            }
         }
     }
     for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
@@ -156,6 +160,9 @@ async fn find_leading<C: ConnectionTrait>(
     let wanted: Vec<String> = parents.keys().cloned().collect();
     let ask = Statement::from_sql_and_values(DbBackend::Postgres, RELATIVES, [Value::from(wanted)]);
     for row in db.query_all_raw(ask).await? {
+        if !row.try_get::<bool>("", "is_written")? {
+            continue;
+        }
         let name = row.try_get::<String>("", "name")?.to_lowercase();
         let parent = parents.get(&row.try_get::<String>("", "wanted")?);
         if let (Some(parent), false, false) =

@@ -8,6 +8,7 @@ use super::super::catalogue::quoted;
 use super::super::request::Answer;
 use super::super::sql::{Conflict, Insert, Source};
 use super::super::text::{Text, quote};
+use super::outcome::UNSEEN;
 use super::{BACKEND, Look};
 use crate::registry::Row;
 
@@ -64,6 +65,7 @@ impl Look<'_> {
                             Plain::Default if is_key && !self.is_numbered(column) => {
                                 return Err(self.unknown_key());
                             }
+                            Plain::Default if self.is_generated(column) => break,
                             Plain::Default if !self.is_numbered(column) => parts.push((column, None)),
                             Plain::Null | Plain::Default => break,
                             Plain::Zero if self.is_numbered(column) => break,
@@ -77,6 +79,8 @@ impl Look<'_> {
                         Some(None) => return Err(self.refused("its rows have different lengths")),
                         None if self.is_numbered(column) => break,
                         None if is_key => return Err(self.unknown_key()),
+                        // Whoever is in the way by it is told by the number of affected rows.
+                        None if self.is_generated(column) => break,
                         None => parts.push((column, None)),
                     }
                 }
@@ -128,6 +132,10 @@ impl Look<'_> {
 
     fn is_numbered(&self, column: &str) -> bool {
         self.facts.columns.iter().any(|c| c.auto_increment && c.name.eq_ignore_ascii_case(column))
+    }
+
+    fn is_generated(&self, column: &str) -> bool {
+        self.facts.columns.iter().any(|c| c.generated && c.name.eq_ignore_ascii_case(column))
     }
 
     /// Whether an expression may have another value the next time.
@@ -226,7 +234,12 @@ impl Look<'_> {
         let found = self.work.db.query_all_raw(text.with(&[], &[first.into(), count.into()])).await?;
         let rows: Vec<Row> =
             found.iter().map(|row| self.audited.decode(row, "")).collect::<Result<_, _>>()?;
-        if rows.len() as u64 == count { Ok(rows) } else { Err(self.in_between()) }
+        match &insert.conflict {
+            _ if rows.len() as u64 == count => Ok(rows),
+            Conflict::None => Err(self.in_between()),
+            // They have got no number, because they met rows that are there.
+            _ => Err(self.refused(UNSEEN)),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use super::{BACKEND, Look, is_weak};
 /// The column with the digest of a row.
 pub(super) const DIGEST: &str = "audit_digest";
 
-const UNSEEN: &str = "a row was in its way that its values don't name, by a key that a conversion, a trigger or a generated column makes; pass values as the column holds them, or UPDATE and DELETE such rows";
+/// Why a statement is refused whose outcome isn't what was found.
+pub(super) const UNSEEN: &str = "a row was in its way that its values don't name, by a key that a conversion, a trigger or a generated column makes; pass values as the column holds them, or UPDATE and DELETE such rows";
 
 /// What became of the rows, in numbers.
 #[derive(Clone, Copy, Default)]
@@ -94,11 +95,11 @@ impl Look<'_> {
 
     /// Appends a digest of all columns, also of those that the entity doesn't have, to a list of columns.
     pub(super) fn digest(&self, text: &mut Text, alias: &str) {
-        text.push(", MD5(CONCAT_WS(','");
+        text.push(", SHA2(CONCAT_WS(','");
         for column in &self.facts.columns {
             let column = format!("{alias}.{}", quote(BACKEND, &column.name));
             text.push(&format!(", COALESCE(HEX(CONCAT('', {column})), '-')"));
         }
-        text.push(&format!(")) AS {DIGEST}"));
+        text.push(&format!("), 256) AS {DIGEST}"));
     }
 }

@@ -258,6 +258,7 @@ db_test!(c16_parents_that_are_chosen_at_random_are_refused, on(postgres, mysql),
     for sql in *t.pick(&&[][..], &postgres, &mysql) {
         let error = db.execute_unprepared(sql).await.expect_err(sql);
         assert!(is_audit_error(&error), "{sql}: {error}");
+        assert_eq!(error.to_string().contains("is audited"), sql.contains("node"), "{sql}: {error}");
     }
     assert_eq!((nodes(t).await.len(), ended(t).await.len()), (3, 0));
     // Functions that keep to what they have said, and those that choose nothing.
