@@ -1,5 +1,6 @@
 //! Statements on tables that aren't audited, whose foreign keys reach tables that are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, LockType, Query};
@@ -133,6 +134,11 @@ async fn look<'a>(
     if backend == DbBackend::MySql {
         let refused = |reason: &str| refused_parent(&parent.1, reason);
         mysql::check_condition(work, step, sql, refused, [condition, tail, &None]).await?;
+        let limited = |tail: &Range<usize>| mysql::is_limit(sql.get(tail.clone()).unwrap_or_default());
+        if tail.as_ref().is_some_and(limited) {
+            let reason = "which rows its LIMIT takes isn't sure before; name them by a condition";
+            return Err(refused_parent(&parent.1, reason));
+        }
     } else if postgres::chooses_by_volatile(step, sql, work.catalogue) {
         return Err(refused_parent(&parent.1, VARIES));
     }

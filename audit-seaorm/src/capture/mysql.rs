@@ -20,6 +20,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, St
 
 use self::inserted::Sought;
 use self::outcome::{DIGEST, Outcome};
+pub(super) use self::pinned::is_limit;
 use super::cascades::{self, Change, Reached};
 use super::catalogue::TableFacts;
 use super::images::{Image, current, entries, finds, key, without_columns};

@@ -19,7 +19,8 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
     const UNIQUE: &str = "\
         SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR '\u{1f}') AS columns, \
           MAX(sub_part IS NOT NULL) AS prefix \
-        FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND non_unique = 0 GROUP BY index_name";
+        FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND non_unique = 0 \
+        GROUP BY index_name HAVING COUNT(*) = COUNT(column_name)";
     const TRIGGERS: &str = "\
         SELECT action_timing AS timing, event_manipulation AS event, action_statement AS text, \
           sql_mode LIKE '%NO_BACKSLASH_ESCAPES%' AS plain FROM information_schema.triggers WHERE event_object_schema = ? AND event_object_table = ?";

@@ -12,6 +12,11 @@ use crate::registry::Row;
 /// How many values the server takes with one statement.
 const VALUES: usize = u16::MAX as usize;
 
+/// Whether what stands behind a condition takes some of its rows only.
+pub(crate) fn is_limit(tail: &str) -> bool {
+    tail.to_ascii_lowercase().contains("limit")
+}
+
 impl Look<'_> {
     /// The statement with the rows' keys in its condition, if it has a LIMIT: which rows come first is said by no order, or not to
     /// the end, and the read of the rows may take another index than the statement.
@@ -25,7 +30,7 @@ impl Look<'_> {
     ) -> Result<Request<'r>, DbErr> {
         let (Some(tail), [.., last]) = (tail, rows) else { return Ok(request) };
         let (sql, parsed) = (self.sql, &self.step.parsed);
-        if !sql.get(tail.clone()).unwrap_or_default().to_ascii_lowercase().contains("limit") {
+        if !is_limit(sql.get(tail.clone()).unwrap_or_default()) {
             return Ok(request);
         }
         let mut text = Text::new(BACKEND);

@@ -173,6 +173,9 @@ db_test!(c16_what_an_older_snapshot_hides_is_followed, on(mysql), async |t| {
 });
 
 db_test!(c16_nobody_comes_to_refer_to_a_step_in_between, on(postgres, mysql), async |t| {
+    if t.backend == DbBackend::MySql && !t.is_mariadb().await {
+        return; // MySQL doesn't tell who waits for a foreign key.
+    }
     houses(t).await;
     let db = audited(&single(t).await);
     // What is known of the database is read.
@@ -244,6 +247,7 @@ db_test!(c16_parents_that_are_chosen_at_random_are_refused, on(postgres, mysql),
         &[
             "DELETE FROM wing WHERE rand() < 0.3",
             "DELETE FROM house ORDER BY rand() LIMIT 1",
+            "DELETE FROM house LIMIT 1",
             "DELETE FROM house WHERE (@n := 1) > 0",
             "DELETE FROM house WHERE f() > 0",
             "DELETE FROM node WHERE rand() < 0.3",

@@ -487,3 +487,19 @@ db_test!(i4_a_clock_that_the_user_has_stopped_stays, on(mysql), async |t| {
     let first = t.column::<i64>(ask).await.unwrap()[0];
     assert!((now().await - first).abs() < 600);
 });
+
+// Its key has no columns that could be listed, and nothing was known of any table then.
+db_test!(c5_a_unique_key_of_an_expression_is_no_hindrance, on(mysql), async |t| {
+    if t.is_mariadb().await {
+        return; // It has none.
+    }
+    set_up_shelves(t).await;
+    execute(t, &["CREATE UNIQUE INDEX folded ON shelf ((lower(label)))"]).await;
+    let db = audited(&single(t).await);
+    let statements = [
+        ("UPDATE shelf SET label = 'x' WHERE room = 'b'", DONE),
+        ("INSERT INTO shelf (room, number, label) VALUES ('c', 1, 'y')", DONE),
+        ("REPLACE INTO shelf (room, number, label) VALUES ('d', 1, 'Y')", REFUSED),
+    ];
+    faithful(t, &db, &statements).await;
+});
