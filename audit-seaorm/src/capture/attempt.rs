@@ -215,7 +215,7 @@ impl Capture {
             (Some(engine), _) => engine.run(work, std::slice::from_ref(step), request, ask).await,
             (None, DbBackend::Postgres) => postgres::run(work, step, sql, request, ask).await,
             (None, DbBackend::MySql) => mysql::run(work, step, sql, request, ask).await,
-            _ => Err(to_db_err(&Error::Refused("this database isn't one that capture knows".into()))),
+            _ => Err(to_db_err(Error::Refused("this database isn't one that capture knows".into()))),
         }
     }
 }

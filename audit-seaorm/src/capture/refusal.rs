@@ -8,12 +8,12 @@ use crate::store::{is_audit_error, to_db_err};
 
 /// The error of a statement that can't be recorded.
 pub(super) fn refused(table: &str, reason: &str) -> DbErr {
-    to_db_err(&Error::Refused(format!("`{table}` {REFUSED}: {reason}")))
+    to_db_err(Error::Refused(format!("`{table}` {REFUSED}: {reason}")))
 }
 
 /// The error of such a statement on a table that isn't audited itself.
 pub(super) fn refused_parent(table: &str, reason: &str) -> DbErr {
-    to_db_err(&Error::Refused(format!(
+    to_db_err(Error::Refused(format!(
         "audited rows follow `{table}`, and this statement can't be recorded: {reason}"
     )))
 }

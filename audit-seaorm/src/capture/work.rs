@@ -129,7 +129,7 @@ fn may_define(sql: &str) -> bool {
 /// The error of a statement that is refused.
 fn refusal_of(refusal: &Refusal) -> DbErr {
     let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
-    to_db_err(&Error::Refused(format!("{}; {around}", refusal.reason)))
+    to_db_err(Error::Refused(format!("{}; {around}", refusal.reason)))
 }
 
 impl Capture {
@@ -367,7 +367,7 @@ impl Capture {
         let planned = self.plan(&over, request.sql()).await?;
         if planned.begins && matches!(over, Over::Pool(_)) {
             let why = "nobody can tell what is written in a transaction that is begun by SQL over a pool; use `begin()`";
-            return Err(to_db_err(&Error::Refused(why.into())));
+            return Err(to_db_err(Error::Refused(why.into())));
         }
         if let (true, Over::Transaction(_, state)) = (planned.divides, &over) {
             // What is undone by that, or committed, isn't followed.
@@ -541,7 +541,7 @@ impl Capture {
         let audit = self.in_force();
         if reason.trim().is_empty() {
             let wrong = "`without_audit` has no reason; say why the audit is to rest";
-            return Err(to_db_err(&Error::Refused(wrong.into())));
+            return Err(to_db_err(Error::Refused(wrong.into())));
         }
         if !audit.config().enabled {
             return Ok(());

@@ -140,11 +140,7 @@ impl Audit {
                 _ => {}
             }
         }
-        if coverage.is_complete() {
-            Ok(coverage)
-        } else {
-            Err(to_db_err(&Error::Coverage(coverage.demand())))
-        }
+        if coverage.is_complete() { Ok(coverage) } else { Err(to_db_err(Error::Coverage(coverage.demand()))) }
     }
 }
 

@@ -155,7 +155,7 @@ impl LogReader {
     }
 
     /// Everything that touches one resource: its own entries, and all entries of rows that refer or once referred to it by a
-    /// foreign key, as the current [`Audit`] knows them: `belongs_to` relations of one column, to the resource's primary key, whose
+    /// foreign key, as the audit in force over the connection knows them: `belongs_to` relations of one column, to the resource's primary key, whose
     /// field isn't hidden.
     pub fn touching<C: ConnectionTrait>(
         &self,

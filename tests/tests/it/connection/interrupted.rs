@@ -377,7 +377,7 @@ db_test!(
     async |t| {
         set_up_shelves(t).await;
         // So many that all of the outer one's write fits between two of them.
-        let lost = vec![LOST; 12].join("; ");
+        let lost = [LOST; 12].join("; ");
         for waits in [false, true] {
             let (holder, outer) = held(t).await;
             let before = entries(t).await.len();
