@@ -203,8 +203,8 @@ impl Capture {
                 if step.others().is_empty() && dropped() {
                     return engine.run(work, std::slice::from_ref(step), request, ask).await;
                 }
-                // A trigger that names a column is in the way of dropping it. They come back with the next write.
-                engine.uninstall(work.db).await?;
+                // Its triggers come back with the next write.
+                engine.make_way(work.db).await?;
             }
             return whole::run(work, step, request, ask).await;
         }

@@ -36,6 +36,9 @@ use crate::Registry;
 use crate::entity::audit_log;
 use crate::registry::Audited;
 
+/// Reads the schema anew.
+const ANEW: &str = "PRAGMA writable_schema = RESET";
+
 /// Prefix of everything that lives in a connection.
 const INSTALLED: &str =
     "SELECT name, type FROM sqlite_temp_master WHERE name GLOB 'audit_capture_*' ORDER BY type DESC";
@@ -307,12 +310,19 @@ impl Engine {
         }
     }
 
+    /// Makes way for a definition: a trigger that names a column is in the way of dropping it, and SQLite would go by what the
+    /// connection knew of the table before another one had changed it.
+    pub(super) async fn make_way(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        db.execute_unprepared(ANEW).await?;
+        self.uninstall(db).await
+    }
+
     /// Takes the triggers away from a connection.
     ///
     /// If this connection looked at the schema while another one had dropped a table, it has forgotten that table's triggers, but
     /// not their rows: they could be neither dropped nor made again. So the schema is read anew before.
     pub(super) async fn uninstall(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        let mut script = "PRAGMA writable_schema = RESET;\n".to_owned();
+        let mut script = format!("{ANEW};\n");
         let nothing = script.len();
         for row in db.query_all_raw(Statement::from_string(sea_orm::DbBackend::Sqlite, INSTALLED)).await? {
             let (name, kind): (String, String) = (row.try_get("", "name")?, row.try_get("", "type")?);

@@ -183,6 +183,22 @@ db_test!(c17_a_table_that_comes_to_inherit_is_recorded, on(postgres), async |t| 
     }
 });
 
+// SQLite itself goes by what the connection knew of the table.
+db_test!(c17_a_definition_sees_what_another_connection_has_defined, on(sqlite), async |t| {
+    set_up_shelves(t).await;
+    for (column, written) in [("note", false), ("remark", true)] {
+        let db = audited(&single(t).await);
+        db.execute_unprepared("DROP VIEW IF EXISTS no_view").await.unwrap();
+        if written {
+            db.execute_unprepared("UPDATE shelf SET label = 'x'").await.unwrap();
+        }
+        t.execute(&format!("ALTER TABLE shelf ADD COLUMN {column} TEXT")).await.unwrap();
+        let before = entries(t).await.len();
+        db.execute_unprepared(&format!("ALTER TABLE shelf DROP COLUMN {column}")).await.unwrap();
+        assert_eq!(entries(t).await.len() - before, 1);
+    }
+});
+
 // The database was asked for its tables before the statement.
 db_test!(c15_a_transaction_may_set_its_isolation_first, on(postgres), async |t| {
     set_up_shelves(t).await;
