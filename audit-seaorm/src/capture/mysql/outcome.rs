@@ -97,7 +97,10 @@ impl Look<'_> {
     pub(super) fn digest(&self, text: &mut Text, alias: &str) {
         text.push(", SHA2(CONCAT_WS(','");
         for column in &self.facts.columns {
+            let single = column.type_name.eq_ignore_ascii_case("float");
             let column = format!("{alias}.{}", quote(BACKEND, &column.name));
+            // As a text it has six digits, which may be those of another number.
+            let column = if single { format!("{column} + 0e0") } else { column };
             text.push(&format!(", COALESCE(HEX(CONCAT('', {column})), '-')"));
         }
         text.push(&format!("), 256) AS {DIGEST}"));

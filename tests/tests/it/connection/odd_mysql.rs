@@ -503,3 +503,12 @@ db_test!(c5_a_unique_key_of_an_expression_is_no_hindrance, on(mysql), async |t| 
     ];
     faithful(t, &db, &statements).await;
 });
+
+// Their texts are the same.
+db_test!(c5_an_upsert_of_nearly_the_same_float_is_recorded, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["ALTER TABLE shelf ADD f FLOAT", "UPDATE shelf SET f = 0.1234567"]).await;
+    let db = audited(&single(t).await);
+    let upsert = "INSERT INTO shelf (room, number, label, f) VALUES ('a', 1, 'new', 0.1234568) ON DUPLICATE KEY UPDATE f = VALUES(f)";
+    faithful(t, &db, &[(upsert, DONE)]).await;
+});
