@@ -82,7 +82,6 @@ pub(super) struct Reached {
     rows: Vec<(Arc<Audited>, Vec<Labelled>)>,
     /// Those that are deleted, and those that may get other keys; by table and key.
     ended: BTreeSet<(String, String)>,
-    rekeyed: BTreeSet<(String, String)>,
 }
 
 /// Locks and reads the audited rows that a change of the rows of `table` that `origins` select (without select lists) will reach.
@@ -112,7 +111,6 @@ pub(super) async fn before(
             let fresh = match catalogue.audited(registry, &action.child) {
                 Some(audited) => {
                     let mut rows = read(db, audited, &action.child, &children).await?;
-                    let rekeyed = effect.rekeys(audited);
                     let said = matches!(&change, Change::Updated(columns) if Change::Updated(set(columns, action)).rekeys(audited));
                     if said && !rows.is_empty() {
                         let reason = format!(
@@ -127,8 +125,6 @@ pub(super) async fn before(
                         let id = (audited.policy.table.clone(), key.clone());
                         if ended {
                             reached.ended.insert(id);
-                        } else if rekeyed {
-                            reached.rekeyed.insert(id);
                         }
                         seen.insert((action.child.clone(), key, ended))
                     });
@@ -252,8 +248,8 @@ impl Reached {
             for (old, labels) in rows {
                 let id = (audited.policy.table.clone(), key(&audited, &*old));
                 let new = now.remove(&id.1);
-                if new.is_none() && self.rekeyed.contains(&id) && !self.ended.contains(&id) {
-                    let reason = "a foreign key has changed the key of its rows, and which row became which can't be told";
+                if new.is_none() && !self.ended.contains(&id) {
+                    let reason = "a foreign key, or a trigger after it, has changed the key of its rows, and which row became which can't be told";
                     return Err(refused(&id.0, reason));
                 }
                 images.push(Image { audited: Arc::clone(&audited), old: Some(old), new, labels });

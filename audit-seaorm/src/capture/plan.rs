@@ -202,8 +202,15 @@ impl Plans {
         self.cache.get(sql)
     }
 
-    /// Remembers a plan.
-    pub(super) fn keep(&self, sql: &str, plan: Plan, reads: Vec<Reads>, script: &Script) -> Arc<Planned> {
+    /// Remembers a plan, if it is one for others as well.
+    pub(super) fn keep(
+        &self,
+        sql: &str,
+        plan: Plan,
+        reads: Vec<Reads>,
+        script: &Script,
+        shared: bool,
+    ) -> Arc<Planned> {
         // MySQL commits before it defines anything.
         let divides = |parsed: &Parsed| match parsed.what {
             What::Transaction => true,
@@ -214,10 +221,15 @@ impl Plans {
         let begins = begins(sql, script, self.backend);
         let writes = script.statements.iter().any(|parsed| !matches!(parsed.what, What::Read));
         let plan = Arc::new(Planned { plan, reads, divides, begins, writes });
-        if sql.len() <= LONGEST {
+        if shared && sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
         }
         plan
+    }
+
+    /// Forgets a plan.
+    pub(super) fn drop(&self, sql: &str) {
+        self.cache.remove(sql);
     }
 
     pub(super) fn clear(&self) {
@@ -225,10 +237,16 @@ impl Plans {
     }
 
     /// Plans a text.
-    pub(super) fn make(&self, sql: &str, script: Script, catalogue: &Catalogue) -> Arc<Planned> {
+    pub(super) fn make(
+        &self,
+        sql: &str,
+        script: Script,
+        catalogue: &Catalogue,
+        shared: bool,
+    ) -> Arc<Planned> {
         let reads = self.reads(sql, &script, Some(catalogue));
         let plan = self.plan(script.clone(), catalogue).unwrap_or_else(Plan::Refuse);
-        self.keep(sql, plan, reads, &script)
+        self.keep(sql, plan, reads, &script, shared)
     }
 
     /// Whether a text reads what it doesn't name, where reads are recorded: a view of a table, or the whole database.
@@ -530,13 +548,21 @@ fn leads(catalogue: &Catalogue, name: &str) -> bool {
 
 /// Whether a text leaves a transaction open.
 fn begins(sql: &str, script: &Script, backend: DbBackend) -> bool {
-    let first = |parsed: &Parsed| {
+    let mut open = false;
+    for parsed in script.statements.iter().filter(|parsed| matches!(parsed.what, What::Transaction)) {
         let text = sql.get(parsed.range.clone()).unwrap_or_default();
-        outline(text, backend).verb
-    };
-    let mut transactions =
-        script.statements.iter().rev().filter(|parsed| matches!(parsed.what, What::Transaction));
-    transactions.next().is_some_and(|last| matches!(first(last).as_deref(), Some("BEGIN" | "START")))
+        let words = outline(text, backend).text.unwrap_or_default().to_ascii_uppercase();
+        let has = |word: &str| words.split_whitespace().any(|other| other == word);
+        open = match words.split_whitespace().next() {
+            Some("BEGIN" | "START" | "XA") => true,
+            // SQLite's first savepoint begins one, which its release ends.
+            Some("SAVEPOINT") => open || backend == DbBackend::Sqlite,
+            Some("RELEASE") => open && backend != DbBackend::Sqlite,
+            Some("COMMIT" | "END" | "ROLLBACK" | "ABORT") => has("CHAIN") && !has("NO") || open && has("TO"),
+            _ => open,
+        };
+    }
+    open
 }
 
 /// Says of the first statement to be captured which table it changes.
@@ -723,7 +749,7 @@ mod tests {
         let plans = Plans::new(audit.registry(), DbBackend::Postgres);
         let keep = |text: &str| {
             let script = crate::capture::sql::read("SELECT 1", DbBackend::Postgres);
-            plans.keep(text, Plan::Pass, Vec::new(), &script);
+            plans.keep(text, Plan::Pass, Vec::new(), &script, true);
         };
         let text = |n: usize, length: usize| format!("SELECT {n} /* {} */", "x".repeat(length));
         // Small ones by the thousand, and long ones of many times the bound.
@@ -759,7 +785,13 @@ mod tests {
             })
             .collect();
         for text in &texts {
-            plans.keep(text, Plan::Pass, Vec::new(), &crate::capture::sql::read(text, DbBackend::Postgres));
+            plans.keep(
+                text,
+                Plan::Pass,
+                Vec::new(),
+                &crate::capture::sql::read(text, DbBackend::Postgres),
+                true,
+            );
         }
         let mut rounds: Vec<u128> = (0..101)
             .map(|_| {

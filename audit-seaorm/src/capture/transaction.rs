@@ -1,6 +1,7 @@
 //! A transaction in which every statement is captured.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -64,7 +65,7 @@ struct Forgets {
 
 impl Drop for Forgets {
     fn drop(&mut self) {
-        if self.state.defined.load(Ordering::Relaxed) {
+        if self.state.has_defined() {
             self.capture.forget();
         }
     }
@@ -83,13 +84,21 @@ impl Drop for Hold {
                 drop(Share { outers, turn: Some(turn) });
             }
             Poll::Pending => {
-                // Without a runtime nobody has the turn.
-                let Ok(runtime) = Handle::try_current() else { return };
-                runtime.spawn(async move {
-                    let turn = turn.await;
-                    drop(inner);
+                // A runtime that ends drops this task at any time, also while the connection is in use.
+                let kept = ManuallyDrop::new((inner, outers));
+                let free = |turn: Turn, kept| {
+                    let (inner, outers) = ManuallyDrop::into_inner(kept);
+                    drop::<DatabaseTransaction>(inner);
                     drop(Share { outers, turn: Some(turn) });
-                });
+                };
+                match Handle::try_current() {
+                    Ok(runtime) => _ = runtime.spawn(async move { free(turn.await, kept) }),
+                    // Outside of one, who drops it may wait.
+                    Err(_) => {
+                        drop(turn);
+                        free(Arc::clone(&self.state.turn).blocking_lock_owned(), kept);
+                    }
+                }
             }
         }
     }
@@ -201,6 +210,11 @@ impl State {
         if let Some(outer) = &self.outer {
             outer.defines();
         }
+    }
+
+    /// Whether what is known of the database may hold for this transaction alone.
+    pub(super) fn has_defined(&self) -> bool {
+        self.defined.load(Ordering::Relaxed)
     }
 
     /// Whether this is the first captured write.

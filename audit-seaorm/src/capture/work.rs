@@ -60,6 +60,11 @@ impl Over<'_> {
         matches!(self, Self::Transaction(_, state) if state.has_unfinished())
     }
 
+    /// Whether it is a transaction in which tables were defined.
+    fn has_defined(&self) -> bool {
+        matches!(self, Self::Transaction(_, state) if state.has_defined())
+    }
+
     async fn pass(self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
         match self {
             Self::Pool(db) => send(db, request, ask).await,
@@ -224,12 +229,23 @@ impl Capture {
     }
 
     async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Planned>, DbErr> {
-        if let Some(plan) = self.plans.known(sql) {
+        let shared = !over.has_defined();
+        if shared && let Some(plan) = self.plans.known(sql) {
             return Ok(plan);
         }
+        let forgotten = self.known().forgotten;
+        let plan = self.made(over, sql, shared).await?;
+        if self.known().forgotten != forgotten {
+            // It is of what was known before.
+            self.plans.drop(sql);
+        }
+        Ok(plan)
+    }
+
+    async fn made(&self, over: &Over<'_>, sql: &str, shared: bool) -> Result<Arc<Planned>, DbErr> {
         let script = super::sql::read(sql, self.backend);
         if let Some(doubt) = self.plans.doubt(sql, &script) {
-            return Ok(self.plans.keep(sql, Plan::Refuse(doubt.into()), Vec::new(), &script));
+            return Ok(self.plans.keep(sql, Plan::Refuse(doubt.into()), Vec::new(), &script, shared));
         }
         if script.statements.iter().all(|parsed| is_harmless(&parsed.what)) {
             let catalogue = match self.plans.may_read_unnamed(&script) {
@@ -237,11 +253,11 @@ impl Capture {
                 false => None,
             };
             let reads = self.plans.reads(sql, &script, catalogue.as_deref());
-            return Ok(self.plans.keep(sql, Plan::Pass, reads, &script));
+            return Ok(self.plans.keep(sql, Plan::Pass, reads, &script, shared));
         }
         self.lock_before_reading(over).await;
         let catalogue = self.catalogue(over).await?;
-        let plan = self.plans.make(sql, script.clone(), &catalogue);
+        let plan = self.plans.make(sql, script.clone(), &catalogue, shared);
         let missing = |step: &Step| step.target().is_some_and(|audited| catalogue.table(audited).is_none());
         if !plan.plan.steps().iter().any(missing) {
             return Ok(plan);
@@ -249,7 +265,7 @@ impl Capture {
         // The table may have been made since.
         self.forget();
         let catalogue = self.catalogue(over).await?;
-        let plan = self.plans.make(sql, script, &catalogue);
+        let plan = self.plans.make(sql, script, &catalogue, shared);
         if plan.plan.steps().iter().any(|step| step.target().is_some_and(|a| catalogue.table(a).is_none())) {
             // Nor must it be remembered that it isn't there.
             self.forget();
@@ -259,9 +275,11 @@ impl Capture {
 
     /// What is known of the database; read when a write comes by for the first time.
     async fn catalogue(&self, over: &Over<'_>) -> Result<Arc<Catalogue>, DbErr> {
+        // What a transaction has defined, others don't see, and may never see.
+        let shared = !over.has_defined();
         let forgotten = {
             let known = self.known();
-            if let Some(catalogue) = &known.catalogue {
+            if let (true, Some(catalogue)) = (shared, &known.catalogue) {
                 return Ok(Arc::clone(catalogue));
             }
             known.forgotten
@@ -289,7 +307,7 @@ impl Capture {
         };
         let loaded = Arc::new(loaded?);
         let mut known = self.known();
-        if known.forgotten == forgotten {
+        if shared && known.forgotten == forgotten {
             known.catalogue = Some(Arc::clone(&loaded));
         }
         Ok(loaded)
@@ -372,6 +390,11 @@ impl Capture {
         if let (true, Over::Transaction(_, state)) = (planned.divides, &over) {
             // What is undone by that, or committed, isn't followed.
             state.doubt().await;
+            if state.has_defined() {
+                let answer = self.write(over, context, &planned, request, ask).await;
+                self.forget();
+                return answer;
+            }
         }
         if planned.reads.is_empty() {
             return self.write(over, context, &planned, request, ask).await;

@@ -66,7 +66,10 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
           (EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND a.attgenerated <> '') \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t \
               WHERE (t.tgrelid = k.confrelid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(k.confrelid))) \
-              AND NOT t.tgisinternal AND t.tgtype & 19 = 19))::int AS parent_may_change \
+              AND NOT t.tgisinternal AND t.tgtype & 19 = 19 AND EXISTS (SELECT 1 FROM pg_catalog.pg_proc p \
+                JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid = t.tgfoid AND (l.lanname NOT IN ('plpgsql', 'sql') \
+                OR p.prosrc ~* '\\mnew\\M\\s*:?=|\\mexecute\\M' OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a \
+                  WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND strpos(lower(p.prosrc), lower(a.attname::text)) > 0)))))::int AS parent_may_change \
         FROM pg_catalog.pg_constraint k \
         JOIN pg_catalog.pg_class cc ON cc.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
         JOIN pg_catalog.pg_class pc ON pc.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \

@@ -161,7 +161,7 @@ impl Look<'_> {
             _ if text.eq_ignore_ascii_case("default") => Plain::Default,
             _ if text.trim_matches('\'').trim().parse::<f64>() == Ok(0.0) => Plain::Zero,
             _ if quoted || text.parse::<f64>().is_ok() => Plain::Value,
-            _ if text.len() > 2 && text[..2].eq_ignore_ascii_case("x'") => Plain::Value,
+            _ if text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x'")) => Plain::Value,
             _ => Plain::Computed,
         }
     }

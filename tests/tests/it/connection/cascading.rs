@@ -327,3 +327,23 @@ db_test!(c16_a_cascade_that_changes_keys_is_refused, on(postgres, mysql), async 
     refused(t, &db, "UPDATE stand SET x = 5 WHERE name = 'a'").await;
     followed(t, &db, "DELETE FROM stand WHERE name = 'a'").await;
 });
+
+// As many tables have it: the parent's key isn't touched.
+db_test!(c16_a_trigger_that_sets_another_column_of_the_parent_is_no_hindrance, on(postgres), async |t| {
+    houses(t).await;
+    execute(
+        t,
+        &[
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.name = upper(NEW.name); RETURN NEW; END'",
+            "CREATE TRIGGER touch BEFORE UPDATE ON house FOR EACH ROW EXECUTE FUNCTION touch()",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    for sql in [
+        "INSERT INTO house (id, name) VALUES (1, 'y'), (7, 'z') ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+        "UPDATE house SET name = v.name FROM (VALUES (1, 'v')) AS v (id, name) WHERE house.id = v.id",
+    ] {
+        db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+});

@@ -105,6 +105,47 @@ db_test!(
     }
 );
 
+db_test!(c16_a_definition_that_a_savepoint_takes_back_is_forgotten, on(postgres), async |t| {
+    set_up_tree(t).await;
+    let db = audited(&t.db);
+    let transaction = db.begin().await.unwrap();
+    for sql in [
+        "SAVEPOINT s",
+        "ALTER TABLE node DROP CONSTRAINT node_wing_id_fkey",
+        "UPDATE node SET label = label",
+        "ROLLBACK TO SAVEPOINT s",
+        "DELETE FROM wing WHERE id = 1",
+    ] {
+        transaction.execute_unprepared(sql).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let gone = entries(t).await.into_iter().filter(|entry| entry.action == "delete");
+    assert_eq!(
+        gone.filter_map(|entry| entry.resource_id).collect::<BTreeSet<_>>(),
+        ["1", "2"].map(String::from).into()
+    );
+});
+
+// What a transaction saw after a definition of its own was known to all, and theirs then passed.
+db_test!(c16_what_a_transaction_has_defined_is_known_to_it_alone, on(postgres), async |t| {
+    set_up_tree(t).await;
+    let db = audited(&t.db);
+    db.execute_unprepared("UPDATE node SET label = label").await.unwrap();
+    let transaction = db.begin().await.unwrap();
+    transaction.execute_unprepared("ALTER TABLE node DROP CONSTRAINT node_wing_id_fkey").await.unwrap();
+    transaction.execute_unprepared("DELETE FROM wing WHERE id = 77").await.unwrap();
+    let other = db.clone();
+    let waits = tokio::spawn(async move { other.execute_unprepared("DELETE FROM wing WHERE id = 1").await });
+    waiting(t, 1).await;
+    transaction.rollback().await.unwrap();
+    waits.await.unwrap().unwrap();
+    let gone = entries(t).await.into_iter().filter(|entry| entry.action == "delete");
+    assert_eq!(
+        gone.filter_map(|entry| entry.resource_id).collect::<BTreeSet<_>>(),
+        ["1", "2"].map(String::from).into()
+    );
+});
+
 // Another task asked the database while the definition was there for its own transaction only.
 db_test!(c16_a_definition_is_known_once_it_is_committed, on(postgres), async |t| {
     set_up_block(t).await;

@@ -427,3 +427,21 @@ db_test!(
         }
     }
 );
+
+// Who drops it outside of a runtime waits for the connection; SeaORM panicked.
+db_test!(c15_a_nested_transaction_is_dropped_by_a_thread_of_its_own, on(postgres, mysql), async |t| {
+    set_up_shelves(t).await;
+    let (holder, outer) = held(t).await;
+    let nested = outer.begin().await.unwrap();
+    assert!(dropped(outer.execute_unprepared(LOST), 1).await.is_none());
+    waiting(t, 1).await;
+    let thread = std::thread::spawn(move || drop(nested));
+    holder.rollback().await.unwrap();
+    tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
+    outer.execute_unprepared(KEPT).await.unwrap();
+    outer.commit().await.unwrap();
+    assert_eq!(
+        t.value::<String>("SELECT label FROM shelf WHERE label IN ('kept', 'lost')").await.unwrap(),
+        "kept"
+    );
+});

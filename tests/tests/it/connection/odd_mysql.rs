@@ -512,3 +512,16 @@ db_test!(c5_an_upsert_of_nearly_the_same_float_is_recorded, on(mysql), async |t|
     let upsert = "INSERT INTO shelf (room, number, label, f) VALUES ('a', 1, 'new', 0.1234568) ON DUPLICATE KEY UPDATE f = VALUES(f)";
     faithful(t, &db, &[(upsert, DONE)]).await;
 });
+
+// The text of a value was cut within a character.
+db_test!(i4_values_that_begin_with_wide_characters_are_no_panic, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["ALTER TABLE shelf ADD `名前` VARCHAR(20)"]).await;
+    let db = audited(&single(t).await);
+    let insert = "INSERT INTO shelf (`名前`, room, number, label) VALUES ('w', 'x', 1, 名前)";
+    let error = db.execute_unprepared(insert).await.map(|_| ()).err().map(|error| error.to_string());
+    assert!(error.as_ref().is_none_or(|error| !error.contains("task")), "{error:?}");
+    let update = "UPDATE shelf SET room = 名前, label = 'x' WHERE room = 'n'";
+    let error = db.execute_unprepared(update).await.map(|_| ()).err().map(|error| error.to_string());
+    assert!(error.as_ref().is_none_or(|error| !error.contains("task")), "{error:?}");
+});
