@@ -134,7 +134,7 @@ pub(super) async fn before(
                     reached.rows.push((Arc::clone(audited), rows));
                     fresh
                 }
-                None if let Some(table) = catalogue.part_of(&action.child.1) => {
+                None if let Some(table) = catalogue.part_of(&action.child) => {
                     let reason = format!(
                         "a foreign key of its part `{}` alone follows `{}`; declare it on the whole table",
                         action.child.1, parent.1

@@ -1,6 +1,7 @@
 //! What capture has to know of the database's own description of its tables.
 
 mod mysql;
+mod names;
 mod postgres;
 mod sqlite;
 
@@ -13,6 +14,8 @@ use super::sql::{TableName, Words};
 use super::text::quote;
 use crate::Registry;
 use crate::registry::Audited;
+pub(super) use names::OtherName;
+use names::OtherNames;
 
 /// A table's schema and name.
 pub(super) type TableId = (String, String);
@@ -23,15 +26,9 @@ pub(super) struct Catalogue {
     /// By [`ResourcePolicy::table`](crate::ResourcePolicy::table); tables that aren't there are missing.
     tables: HashMap<String, TableFacts>,
     actions: Vec<Action>,
-    /// Views of audited tables, and their partitions, children and parents, by name in lower case.
-    relatives: BTreeMap<String, String>,
-    /// Those of them that hold rows: not the views.
-    parts: BTreeSet<String>,
-    /// Views of tables whose changes reach audited ones by foreign keys, and their partitions, children and parents, by name in lower
-    /// case (PostgreSQL and MySQL).
-    leading: BTreeMap<String, String>,
-    /// Those of them that are tables with rules (PostgreSQL): what is written to them may do anything.
-    ruled: BTreeSet<String>,
+    /// Views of audited tables, and their partitions, children and parents; and those of tables whose changes reach audited ones by
+    /// foreign keys (PostgreSQL and MySQL).
+    others: OtherNames,
     /// On SQLite, tables whose triggers write to audited ones, and those of them whose triggers may replace rows there.
     triggering: BTreeSet<String>,
     replacing: BTreeSet<String>,
@@ -110,24 +107,34 @@ struct View {
 }
 
 impl View {
+    fn id(&self) -> TableId {
+        (self.schema.clone(), self.name.clone())
+    }
+
     /// Whether the definition names this table. That of another schema it names in full.
     fn names(&self, schema: &str, name: &str, quote: &str) -> bool {
         let name = format!("{quote}{}{quote}", name.to_lowercase());
-        if schema.eq_ignore_ascii_case(&self.schema) {
-            return self.definition.contains(&name);
-        }
-        self.definition.contains(&format!("{quote}{}{quote}.{name}", schema.to_lowercase()))
+        let schema_before = format!("{quote}{}{quote}.", schema.to_lowercase());
+        let here = schema.eq_ignore_ascii_case(&self.schema);
+        self.definition.match_indices(&name).any(|(at, _)| {
+            let before = self.definition.get(..at).unwrap_or_default();
+            if before.ends_with(&schema_before) || !here {
+                return before.ends_with(&schema_before);
+            }
+            // Where names are in quotes, each column stands behind its table; behind AS it gets another name.
+            quote.is_empty() || !(before.ends_with('.') || before.trim_end().ends_with(" as"))
+        })
     }
 }
 
-/// The views, by name in lower case, that are made of these tables, directly or by way of others, as their definitions tell; with what
-/// the tables are known as. `quote` is what stands around names there.
+/// The views that are made of these tables, directly or by way of others, as their definitions tell; with what the tables are known
+/// as. `quote` is what stands around names there.
 fn made_of(
     views: &[View],
     tables: &BTreeMap<TableId, String>,
     quote: &str,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let mut known: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+) -> BTreeMap<TableId, BTreeSet<String>> {
+    let mut known: BTreeMap<TableId, BTreeSet<String>> = BTreeMap::new();
     loop {
         let mut found = Vec::new();
         for view in views {
@@ -135,24 +142,18 @@ fn made_of(
             let direct = direct.map(|(_, table)| table.clone());
             let others = known.iter().filter(|((schema, name), _)| view.names(schema, name, quote));
             let made: BTreeSet<_> = direct.chain(others.flat_map(|(_, tables)| tables.clone())).collect();
-            let id = (view.schema.as_str(), view.name.as_str());
-            if !made.is_empty() && known.get(&id).is_none_or(|known| !known.is_superset(&made)) {
-                found.push((id, made));
+            if !made.is_empty() && known.get(&view.id()).is_none_or(|known| !known.is_superset(&made)) {
+                found.push((view.id(), made));
             }
         }
         if found.is_empty() {
-            break;
+            return known;
         }
         for (view, tables) in found {
             // Only ever more, so that this ends even if two definitions name each other.
             known.entry(view).or_default().extend(tables);
         }
     }
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for ((_, view), tables) in known {
-        all.entry(view.to_lowercase()).or_default().extend(tables);
-    }
-    all
 }
 
 /// What a foreign key does to its rows when the row that they refer to changes.
@@ -234,30 +235,20 @@ impl Catalogue {
         registry.tables().get(name)?.as_ref().ok()
     }
 
-    /// The audited table whose rows are written under this name as well.
-    pub(super) fn stands_for(&self, name: &str) -> Option<&str> {
-        self.relatives.get(&name.to_lowercase()).map(String::as_str)
+    /// What is written under this name, if it is another one than the table's own.
+    pub(super) fn other(&self, name: &TableName) -> Option<&OtherName> {
+        self.others.get(name)
+    }
+
+    /// A name in this text under which other rows are written: that of a view, say.
+    pub(super) fn other_in(&self, words: &Words) -> Option<(&str, &OtherName)> {
+        self.others.find_in(words)
     }
 
     /// The audited table of which this one, which isn't a view, holds rows, or which holds rows of this one.
-    pub(super) fn part_of(&self, name: &str) -> Option<&str> {
-        let name = name.to_lowercase();
-        self.parts.get(&name).and_then(|name| self.relatives.get(name)).map(String::as_str)
-    }
-
-    /// The table that is written under this name, if audited rows follow it by foreign keys.
-    pub(super) fn leads_to(&self, name: &str) -> Option<&str> {
-        self.leading.get(&name.to_lowercase()).map(String::as_str)
-    }
-
-    /// Whether rules may make more of a write to this table, which [`leads_to`](Self::leads_to) audited rows.
-    pub(super) fn is_ruled(&self, name: &str) -> bool {
-        self.ruled.contains(&name.to_lowercase())
-    }
-
-    /// A name in this text under which other rows are written: that of a view, say; and the table whose rows they are.
-    pub(super) fn other_name_in(&self, words: &Words) -> Option<(&String, &String)> {
-        self.relatives.iter().chain(&self.leading).find(|(name, _)| words.has(name))
+    pub(super) fn part_of(&self, table: &TableId) -> Option<&str> {
+        let other = self.others.of(table).filter(|other| other.audited && other.holds_rows);
+        other.map(|other| other.table.as_str())
     }
 
     /// The tables in this text whose changes may reach an audited one, and these.
@@ -292,9 +283,13 @@ impl Catalogue {
     }
 
     /// Finds the views that are made of audited tables. One too many does no harm: it only makes a record of a read.
-    fn find_views(&mut self, views: &[View], quote: &str) {
+    fn find_views(&mut self, views: &[View], quote: &str) -> BTreeMap<TableId, BTreeSet<String>> {
         let audited = self.tables.iter().map(|(table, facts)| (facts.id.clone(), table.clone())).collect();
-        self.views.extend(made_of(views, &audited, quote));
+        let found = made_of(views, &audited, quote);
+        for ((_, view), tables) in &found {
+            self.views.entry(view.to_lowercase()).or_default().extend(tables.clone());
+        }
+        found
     }
 
     /// The table of this name that foreign keys refer to, if there is one.
@@ -327,7 +322,7 @@ impl Catalogue {
         loop {
             let before = reached.len();
             for action in self.actions.iter().filter(|action| action.acts()) {
-                if reached.contains(&action.child) || self.part_of(&action.child.1).is_some() {
+                if reached.contains(&action.child) || self.part_of(&action.child).is_some() {
                     reached.insert(action.parent.clone());
                 }
             }

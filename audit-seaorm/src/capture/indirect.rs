@@ -114,7 +114,7 @@ async fn look<'a>(
             return match parent.filter(|parent| cascades::any(work.catalogue, parent, &change)) {
                 None => Ok(None),
                 Some(parent) => {
-                    Err(refused(&parent.1, "its foreign keys reach an audited table, and it replaces rows"))
+                    Err(refused_parent(&parent.1, "it replaces rows; UPDATE or DELETE them instead"))
                 }
             };
         }
@@ -125,9 +125,9 @@ async fn look<'a>(
         return Ok(None);
     }
     if with || others.is_some() {
-        return Err(refused(
+        return Err(refused_parent(
             &parent.1,
-            "its foreign keys reach an audited table, and it selects its rows by a join or WITH",
+            "it selects its rows by a join or WITH; ask for their keys first, with a lock",
         ));
     }
     let backend = ConnectionTrait::get_database_backend(work.db);

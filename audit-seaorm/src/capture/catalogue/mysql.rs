@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 
-use super::{Catalogue, ColumnFacts, TableFacts, View, action, made_of, texts};
+use super::{Catalogue, ColumnFacts, OtherName, TableFacts, TableId, View, action, made_of, texts};
 use crate::registry::Audited;
 
 /// Reads the catalogue.
@@ -103,26 +103,40 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
             definition: text.unwrap_or_default().to_lowercase(),
         });
     }
-    catalogue.find_views(&views, "`");
+    let audited_views = catalogue.find_views(&views, "`");
     const FUNCTIONS: &str =
         "SELECT routine_name AS name FROM information_schema.routines WHERE routine_type = 'FUNCTION'";
     for row in db.query_all_raw(Statement::from_string(backend, FUNCTIONS)).await? {
         catalogue.computed.insert(row.try_get::<String>("", "name")?.to_lowercase());
     }
     catalogue.computed.extend(views.iter().map(|view| view.name.to_lowercase()));
-    for (view, tables) in &catalogue.views {
-        catalogue.relatives.extend(tables.first().map(|table| (view.clone(), table.clone())));
-    }
     for row in db.query_all_raw(Statement::from_string(backend, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
     }
     let reached = catalogue.find_reaching(audited);
     let parents = reached.into_iter().filter(|(schema, _)| !schema.is_empty());
     let parents = parents.map(|id| (id.clone(), id.1)).collect();
-    for (view, tables) in made_of(&views, &parents, "`") {
-        if let (Some(table), false) = (tables.into_iter().next(), catalogue.relatives.contains_key(&view)) {
-            catalogue.leading.insert(view, table);
+    let leading = made_of(&views, &parents, "`");
+    let leading = leading.into_iter().filter(|(view, _)| !audited_views.contains_key(view));
+    let leading: Vec<_> = leading.map(|(view, tables)| (view, tables, false)).collect();
+    let all: Vec<_> =
+        audited_views.into_iter().map(|(view, tables)| (view, tables, true)).chain(leading).collect();
+    let here = if all.is_empty() { Vec::new() } else { names_here(db).await? };
+    for ((schema, view), tables, audited) in all {
+        let hidden = here.iter().any(|(other, name)| *other != schema && name.eq_ignore_ascii_case(&view));
+        for table in tables.into_iter().take(1) {
+            let schema = schema.to_lowercase();
+            let (holds_rows, ruled) = (false, false);
+            catalogue.others.add(&view, OtherName { schema, table, audited, holds_rows, ruled, hidden });
         }
     }
     Ok(catalogue)
+}
+
+/// The tables and views of the database that is meant where none is said.
+async fn names_here<C: ConnectionTrait>(db: &C) -> Result<Vec<TableId>, DbErr> {
+    const HERE: &str = "\
+        SELECT table_schema AS s, table_name AS t FROM information_schema.tables WHERE table_schema = DATABASE()";
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::MySql, HERE)).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "s")?, row.try_get("", "t")?))).collect()
 }

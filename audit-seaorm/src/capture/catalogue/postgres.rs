@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
-use super::{Catalogue, ColumnFacts, TableId, action, quoted, texts};
+use super::{Catalogue, ColumnFacts, OtherName, TableId, action, quoted, texts};
 use crate::capture::text::quote;
 use crate::registry::Audited;
 
@@ -19,10 +19,26 @@ const RELATIVES: &str = "\
         UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
         UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
           WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
-    SELECT r.wanted, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows, \
+    SELECT r.wanted, n.nspname::text AS schema, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows, \
       c.relkind <> 'm' AS is_written, \
-      c.relkind NOT IN ('v', 'm') AND c.relhasrules AS ruled \
-    FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
+      c.relkind NOT IN ('v', 'm') AND c.relhasrules AS ruled, \
+      COALESCE(pg_catalog.to_regclass(pg_catalog.quote_ident(c.relname)) <> c.oid, FALSE) AS hidden \
+    FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
+
+/// What a row of [`RELATIVES`] tells, with the name itself.
+fn other_name(row: &QueryResult, table: &str, audited: bool) -> Result<(TableId, OtherName), DbErr> {
+    let id: TableId = (row.try_get("", "schema")?, row.try_get("", "name")?);
+    let other = OtherName {
+        schema: id.0.to_lowercase(),
+        table: table.to_owned(),
+        audited,
+        holds_rows: row.try_get("", "holds_rows")?,
+        ruled: row.try_get("", "ruled")?,
+        hidden: row.try_get("", "hidden")?,
+    };
+    Ok((id, other))
+}
 
 /// Reads the catalogue.
 pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
@@ -115,16 +131,12 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
     }
     for row in db.query_all_raw(ask(RELATIVES)).await? {
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
-        let name: String = row.try_get("", "name")?;
-        if !catalogue.tables.values().any(|facts| facts.id.1 == name) {
-            let name = name.to_lowercase();
-            if row.try_get("", "holds_rows")? {
-                catalogue.parts.insert(name.clone());
-            }
-            catalogue.views.entry(name.clone()).or_default().insert(table.clone());
+        let (id, other) = other_name(&row, &table, true)?;
+        if !catalogue.tables.values().any(|facts| facts.id == id) {
+            catalogue.views.entry(id.1.to_lowercase()).or_default().insert(table);
             // A materialized view is only read.
             if row.try_get("", "is_written")? {
-                catalogue.relatives.insert(name, table);
+                catalogue.others.add(&id.1, other);
             }
         }
     }
@@ -166,15 +178,10 @@ async fn find_leading<C: ConnectionTrait>(
         if !row.try_get::<bool>("", "is_written")? {
             continue;
         }
-        let name = row.try_get::<String>("", "name")?.to_lowercase();
-        let parent = parents.get(&row.try_get::<String>("", "wanted")?);
-        if let (Some(parent), false, false) =
-            (parent, catalogue.reaching.contains(&name), catalogue.relatives.contains_key(&name))
-        {
-            if row.try_get("", "ruled")? {
-                catalogue.ruled.insert(name.clone());
-            }
-            catalogue.leading.insert(name, (*parent).to_owned());
+        let Some(parent) = parents.get(&row.try_get::<String>("", "wanted")?) else { continue };
+        let (id, other) = other_name(&row, parent, false)?;
+        if !reached.contains(&id) && catalogue.others.of(&id).is_none() {
+            catalogue.others.add(&id.1, other);
         }
     }
     Ok(())

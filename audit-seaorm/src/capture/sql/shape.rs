@@ -152,7 +152,8 @@ fn sort(piece: &Piece<'_>) -> Result<Shape, Fail> {
         {
             simple(piece, What::Upkeep)
         }
-        ("ANALYZE", My) => Err(Fail::Other("ANALYZE, which runs a statement", mentioned(piece))),
+        // MariaDB's, which runs the statement behind it.
+        ("ANALYZE", My) => explain(piece),
         ("MERGE", Pg) => Err(merge(piece)),
         ("COPY", Pg) => Err(Fail::Other("COPY", mentioned(piece))),
         ("CALL", Pg | My) => Err(Fail::other("CALL, which runs a stored procedure")),
@@ -160,9 +161,15 @@ fn sort(piece: &Piece<'_>) -> Result<Shape, Fail> {
         ("EXECUTE", Pg | My) => Err(Fail::other("EXECUTE, which runs a prepared statement")),
         ("PREPARE", Pg | My) => Err(Fail::Other("PREPARE", mentioned(piece))),
         ("DECLARE" | "FETCH" | "MOVE", Pg) => Err(Fail::other("use of a cursor")),
-        ("GRANT" | "REVOKE", Pg | My) => Err(Fail::Other("a change of rights", mentioned(piece))),
+        // Behind what is granted, with its columns.
+        ("GRANT" | "REVOKE", Pg | My) => {
+            let on = piece.find_all("ON").next().map_or(1, |on| on + 1);
+            Shape::plain(What::Define(piece.mentioned(on..piece.toks.len())))
+        }
         ("REASSIGN" | "SECURITY", Pg) => Err(Fail::other("a change of rights")),
-        ("LOCK", Pg | My) => Err(Fail::Other("LOCK", mentioned(piece))),
+        ("LOCK", Pg) => Shape::plain(What::Upkeep),
+        // Then only the tables that it names can be used, and the audit's aren't among them.
+        ("LOCK", My) => Err(Fail::Other("LOCK", mentioned(piece))),
         ("REFRESH", Pg) => Err(Fail::Other("a refresh of a materialized view", mentioned(piece))),
         ("IMPORT", Pg | My) => Err(Fail::other("IMPORT")),
         ("LOAD", Pg | My) => Err(Fail::Other("LOAD", mentioned(piece))),
@@ -245,7 +252,10 @@ fn query(piece: &Piece<'_>) -> Result<Shape, Fail> {
         let reason = "a query with a write in its WITH, or with a name such as \"delete\" without quotes";
         return Err(Fail::Other(reason, tables));
     }
-    if let Some(into) = into {
+    // Variables of the session are no rows. The parser doesn't know them there.
+    let variables = into.filter(|_| piece.lang == Lang::My && piece.find_all("INTO").count() == 1);
+    let variables = variables.and_then(|into| into_variables(piece, into));
+    if let Some(into) = into.filter(|_| variables.is_none()) {
         return match piece.lang {
             Lang::Pg => {
                 let mut at = into + 1;
@@ -255,12 +265,16 @@ fn query(piece: &Piece<'_>) -> Result<Shape, Fail> {
                 let (table, _) = piece.table(at).ok_or(Fail::SYNTAX)?;
                 Shape::plain(What::Define(vec![table]))
             }
-            Lang::My => Err(Fail::other("SELECT .. INTO, which writes files or variables")),
+            Lang::My => Err(Fail::other("SELECT .. INTO, which writes files or program variables")),
             Lang::Lite => Err(Fail::SYNTAX),
         };
     }
     // The parser knows `TABLE` within other queries only.
-    let mut tokens = piece.feed(0..piece.toks.len());
+    let all = piece.toks.len();
+    let mut tokens = match variables {
+        Some(variables) => [piece.feed(0..variables.start), piece.feed(variables.end..all)].concat(),
+        None => piece.feed(0..all),
+    };
     if piece.is(0, "TABLE") {
         tokens.splice(0..1, [keyword("SELECT"), keyword("x"), keyword("FROM")]);
     }
@@ -277,6 +291,22 @@ fn query(piece: &Piece<'_>) -> Result<Shape, Fail> {
     Ok(Shape { what: What::Read, reads, functions: piece.called() })
 }
 
+/// Where MySQL's `INTO @a, @b` is, if there is nothing else behind an `INTO`.
+fn into_variables(piece: &Piece<'_>, into: usize) -> Option<Range<usize>> {
+    let mut at = into + 1;
+    loop {
+        let (names, next) = piece.chain(at)?;
+        let [name] = names.as_slice() else { return None };
+        if !name.starts_with('@') || name.starts_with("@@") {
+            return None;
+        }
+        if piece.kind(next) != Some(Kind::Comma) {
+            return Some(into..next);
+        }
+        at = next + 1;
+    }
+}
+
 fn explain(piece: &Piece<'_>) -> Result<Shape, Fail> {
     // A PRAGMA may do its work while it is prepared.
     if piece.lang == Lang::Lite {
@@ -290,7 +320,8 @@ fn explain(piece: &Piece<'_>) -> Result<Shape, Fail> {
     if !runs {
         return Shape::plain(What::Read);
     }
-    let mut at = 1;
+    // `ANALYZE` may be the first word.
+    let mut at = if piece.is(0, "ANALYZE") { 0 } else { 1 };
     loop {
         if piece.is_any(at, &["ANALYZE", "ANALYSE", "VERBOSE", "EXTENDED", "PARTITIONS"]) {
             at += 1;

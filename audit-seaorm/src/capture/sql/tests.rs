@@ -507,6 +507,12 @@ fn other_statements() {
         ("SELECT * INTO TEMP TABLE x FROM y", Postgres, What::Define(tables(&["x"]))),
         ("VACUUM FULL a", Postgres, What::Upkeep),
         ("LISTEN x", Postgres, What::Upkeep),
+        ("LOCK TABLE a, ONLY b IN SHARE UPDATE EXCLUSIVE MODE NOWAIT", Postgres, What::Upkeep),
+        ("GRANT SELECT, UPDATE (x) ON a, s.b TO c", Postgres, What::Define(tables(&["a", "s.b", "c"]))),
+        ("REVOKE INSERT, DELETE ON a FROM c", MySql, What::Define(tables(&["a", "c"]))),
+        ("SELECT 1 INTO @x", MySql, What::Read),
+        ("SELECT a, b INTO @x, @y FROM c WHERE d = 'INTO' FOR UPDATE", MySql, What::Read),
+        ("ANALYZE FORMAT=JSON SELECT a FROM b", MySql, What::Read),
         ("ANALYZE TABLE a", MySql, What::Upkeep),
     ] {
         assert_eq!(what(sql, backend), expected, "{sql}");

@@ -20,6 +20,7 @@ mod lost;
 mod modes;
 mod moved;
 mod mutated;
+mod names;
 mod odd_mysql;
 mod partitions;
 mod peers;

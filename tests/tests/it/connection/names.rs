@@ -1,0 +1,160 @@
+//! What a name means: a view's, a table's of another schema, a column's; and statements that only name an audited table.
+
+use audit_seaorm::{AuditConnection, is_audit_error};
+use audit_tests::{DbBackend, TestDb, db_test};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use super::sessions::{audited, single};
+use crate::fixtures::{entries, set_up_shelves, tree};
+
+const DONE: bool = true;
+const REFUSED: bool = false;
+
+async fn execute(t: &TestDb, statements: &[&str]) {
+    for sql in statements {
+        t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+async fn over(t: &TestDb) -> AuditConnection {
+    audited(&single(t).await)
+}
+
+/// Runs statements, each of which must be done or refused.
+async fn expect(db: &AuditConnection, statements: &[(&str, bool)]) {
+    let mut wrong = Vec::new();
+    for (sql, done) in statements {
+        match db.execute_unprepared(sql).await {
+            Ok(_) if *done => {}
+            Err(error) if !done && is_audit_error(&error) => {}
+            other => wrong.push(format!("{sql}: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+// Views were known by their bare names only.
+db_test!(c17_a_view_of_another_schema_is_told_from_a_table_of_its_name, on(postgres, mysql), async |t| {
+    set_up_shelves(t).await;
+    let other = match t.backend {
+        DbBackend::Postgres => "elsewhere".to_owned(),
+        _ => format!("{}_o", t.value::<String>("SELECT DATABASE()").await.unwrap()),
+    };
+    let here = t.pick("", "public", "").to_owned();
+    let here = if here.is_empty() { t.value::<String>("SELECT DATABASE()").await.unwrap() } else { here };
+    execute(
+        t,
+        &[
+            "CREATE TABLE plain (id INT PRIMARY KEY, number INT)",
+            "INSERT INTO plain VALUES (1, 1)",
+            &format!("CREATE SCHEMA {other}"),
+            &format!("CREATE VIEW {other}.plain AS SELECT room, number, label FROM {here}.shelf"),
+            &format!("CREATE VIEW {other}.shelf AS SELECT room, number, label FROM {here}.shelf"),
+            &format!("CREATE VIEW {other}.only_there AS SELECT room, number, label FROM {here}.shelf"),
+        ],
+    )
+    .await;
+    let db = over(t).await;
+    expect(
+        &db,
+        &[
+            ("UPDATE plain SET number = 2", DONE),
+            (&format!("UPDATE {here}.plain SET number = 3"), DONE),
+            (&format!("UPDATE {other}.plain SET label = 'x'"), REFUSED),
+            (&format!("DELETE FROM {other}.shelf"), REFUSED),
+            (&format!("DELETE FROM {other}.only_there"), REFUSED),
+            ("DELETE FROM only_there", REFUSED),
+        ],
+    )
+    .await;
+    assert_eq!(entries(t).await, []);
+    expect(&db, &[(&format!("UPDATE {here}.shelf SET label = 'x' WHERE room = 'b'"), DONE)]).await;
+    assert_eq!(entries(t).await.len(), 1);
+    execute(t, &[t.pick("", "DROP SCHEMA elsewhere CASCADE", &format!("DROP SCHEMA {other}"))]).await;
+});
+
+// A column of the name was enough.
+db_test!(c17_a_view_with_a_column_of_an_audited_name_is_not_of_its_table, on(postgres, mysql), async |t| {
+    set_up_shelves(t).await;
+    execute(
+        t,
+        &[
+            "CREATE TABLE plain (shelf INT PRIMARY KEY, number INT)",
+            "INSERT INTO plain VALUES (1, 1)",
+            "CREATE VIEW pv AS SELECT shelf, number AS shelf_number, number + 1 AS room FROM plain AS shelves",
+            "CREATE VIEW named AS SELECT p.shelf AS shelf, p.number FROM plain p",
+            "CREATE VIEW sv AS SELECT s.number, s.label AS plain FROM shelf s",
+            "CREATE VIEW both_of AS SELECT p.shelf FROM plain p WHERE p.number IN (SELECT number FROM shelf)",
+        ],
+    )
+    .await;
+    let db = over(t).await;
+    expect(
+        &db,
+        &[
+            ("UPDATE pv SET shelf = 2", DONE),
+            ("UPDATE named SET number = 2", DONE),
+            ("UPDATE sv SET number = 9", REFUSED),
+            ("UPDATE both_of SET shelf = 3", REFUSED),
+        ],
+    )
+    .await;
+    assert_eq!(t.value::<i32>("SELECT shelf FROM plain").await.unwrap(), 2);
+});
+
+// They were refused, as if they could write rows.
+db_test!(c17_locks_and_rights_are_no_writes, on(postgres, mysql), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["CREATE VIEW sv AS SELECT * FROM shelf"]).await;
+    let db = over(t).await;
+    if t.backend == DbBackend::Postgres {
+        let txn = db.begin().await.unwrap();
+        for sql in ["LOCK TABLE shelf IN SHARE UPDATE EXCLUSIVE MODE", "LOCK TABLE sv IN ACCESS SHARE MODE"] {
+            txn.execute_unprepared(sql).await.unwrap();
+        }
+        txn.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'b'").await.unwrap();
+        txn.commit().await.unwrap();
+        expect(&db, &[("GRANT SELECT ON sv TO PUBLIC", DONE)]).await;
+        assert_eq!(entries(t).await.len(), 1);
+        expect(&db, &[("GRANT SELECT, UPDATE (label) ON shelf TO PUBLIC", DONE)]).await;
+    } else {
+        let user: String = t.value("SELECT DATABASE()").await.unwrap();
+        let user =
+            format!("g{}", user.rsplit_once("audit_t_").unwrap().1).chars().take(30).collect::<String>();
+        t.execute(&format!("CREATE USER {user}")).await.unwrap();
+        // Only the tables that it names can be used then: not the log.
+        expect(&db, &[("LOCK TABLES shelf WRITE", REFUSED)]).await;
+        expect(&db, &[(&format!("GRANT SELECT, UPDATE (label) ON shelf TO {user}"), DONE)]).await;
+        t.execute(&format!("DROP USER {user}")).await.unwrap();
+        let reads = [
+            ("SELECT number, label INTO @n, @l FROM shelf LIMIT 1", true),
+            ("ANALYZE SELECT * FROM sv", t.is_mariadb().await),
+        ];
+        for (sql, known) in reads {
+            assert_eq!(db.execute_unprepared(sql).await.is_ok(), known, "{sql}");
+        }
+    }
+    let entries = entries(t).await;
+    let entry = entries.last().unwrap();
+    assert_eq!((entry.action.as_str(), entry.severity.as_str()), ("redefine", "high"));
+    let metadata = entry.metadata.as_deref().unwrap();
+    assert!(metadata.contains("GRANT SELECT") && !metadata.contains("TO"), "{metadata}");
+});
+
+// Of a table that isn't audited it was said that it is, and of a procedure that it writes the first audited table.
+db_test!(c17_a_refusal_names_what_is_of_concern, on(postgres, mysql), async |t| {
+    execute(t, &tree::TABLES).await;
+    let db = over(t).await;
+    let said = async |sql: &str| db.execute_unprepared(sql).await.unwrap_err().to_string();
+    let parent = t.pick(
+        "",
+        "WITH x AS (SELECT 1 AS id) DELETE FROM wing WHERE id IN (SELECT id FROM x)",
+        "DELETE wing FROM wing JOIN wing AS x ON x.id = wing.id",
+    );
+    let text = said(parent).await;
+    assert!(text.contains("audited rows follow `wing`"), "{text}");
+    let text = said("CALL whatever()").await;
+    assert!(text.contains("a table that is audited may be meant") && text.contains("CALL"), "{text}");
+    let text = said("DO 'begin end'").await;
+    assert!(!text.contains("` is audited"), "{text}");
+});
