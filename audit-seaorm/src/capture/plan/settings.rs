@@ -6,21 +6,29 @@ use crate::capture::sql::{Script, What, Words, outline};
 
 /// Whether a text leaves a transaction open.
 pub(super) fn begins(sql: &str, script: &Script, backend: DbBackend) -> bool {
-    let mut open = false;
+    let mut begun = false;
+    // SQLite's first savepoint begins one, which its release ends.
+    let mut savepoints: Vec<String> = Vec::new();
     for parsed in script.statements.iter().filter(|parsed| matches!(parsed.what, What::Transaction)) {
         let text = sql.get(parsed.range.clone()).unwrap_or_default();
-        let words = outline(text, backend).text.unwrap_or_default().to_ascii_uppercase();
-        let has = |word: &str| words.split_whitespace().any(|other| other == word);
-        open = match words.split_whitespace().next() {
-            Some("BEGIN" | "START" | "XA") => true,
-            // SQLite's first savepoint begins one, which its release ends.
-            Some("SAVEPOINT") => open || backend == DbBackend::Sqlite,
-            Some("RELEASE") => open && backend != DbBackend::Sqlite,
-            Some("COMMIT" | "END" | "ROLLBACK" | "ABORT") => has("CHAIN") && !has("NO") || open && has("TO"),
-            _ => open,
-        };
+        let text = outline(text, backend).text.unwrap_or_default().to_ascii_uppercase();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let name = words.last().map(|name| name.trim_matches(['"', '`', '[', ']'])).unwrap_or_default();
+        match words.first() {
+            Some(&("BEGIN" | "START" | "XA")) => begun = true,
+            Some(&"SAVEPOINT") if backend == DbBackend::Sqlite => savepoints.push(name.to_owned()),
+            Some(&"RELEASE") => {
+                let at = savepoints.iter().rposition(|savepoint| savepoint == name);
+                savepoints.truncate(at.unwrap_or(savepoints.len()));
+            }
+            Some(&("COMMIT" | "END" | "ROLLBACK" | "ABORT")) if !words.contains(&"TO") => {
+                begun = words.contains(&"CHAIN") && !words.contains(&"NO");
+                savepoints.clear();
+            }
+            _ => {}
+        }
     }
-    open
+    begun || !savepoints.is_empty()
 }
 
 /// Whether a call of `set_config` in a text in lower case doesn't name its setting by a plain literal.
@@ -72,5 +80,31 @@ pub(in crate::capture) fn is_harmless(what: &What) -> bool {
         What::Read | What::Transaction | What::Upkeep => true,
         What::Setting(names) => changes_meaning(names).is_none(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begins;
+    use crate::capture::sql::read;
+    use sea_orm::DatabaseBackend::{MySql, Postgres, Sqlite};
+
+    #[test]
+    fn c15_a_text_that_leaves_a_transaction_open_is_known() {
+        for (sql, backend, open) in [
+            ("BEGIN", Postgres, true),
+            ("START TRANSACTION; COMMIT", MySql, false),
+            ("BEGIN; COMMIT AND CHAIN", Postgres, true),
+            ("BEGIN; COMMIT AND NO CHAIN", Postgres, false),
+            ("BEGIN; SAVEPOINT a; ROLLBACK TO a", Postgres, true),
+            ("SAVEPOINT a; ROLLBACK TO a; RELEASE a", Sqlite, false),
+            ("SAVEPOINT a; SAVEPOINT b; RELEASE b", Sqlite, true),
+            ("SAVEPOINT a; SAVEPOINT b; RELEASE SAVEPOINT \"A\"", Sqlite, false),
+            ("SAVEPOINT a; SAVEPOINT a; RELEASE a", Sqlite, true),
+            ("SAVEPOINT a; ROLLBACK", Sqlite, false),
+            ("SAVEPOINT a", Postgres, false),
+        ] {
+            assert_eq!(begins(sql, &read(sql, backend), backend), open, "{sql}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use sqlparser::tokenizer::TokenWithSpan;
 
 use super::lex::{Kind, Lang};
 use super::piece::{Piece, keyword};
-use super::shape::{Fail, Shape};
+use super::shape::{Fail, INCOMPLETE, Shape};
 use super::tree::{self, Seen};
 use super::{Assignment, Conflict, Returning, ReturningItem, TableName, Target, With, columns};
 
@@ -26,7 +26,7 @@ use super::{Assignment, Conflict, Returning, ReturningItem, TableName, Target, W
 pub(super) type Span = Range<usize>;
 
 /// The parser doesn't see what was found by keywords.
-pub(super) const DISAGREE: Fail = Fail::Unreadable("a clause isn't complete, or isn't known there");
+pub(super) const DISAGREE: Fail = Fail::Unreadable(INCOMPLETE);
 
 /// The `WITH` at the start of a statement, the tokens of its list, and where the next token is.
 pub(super) fn with(piece: &Piece<'_>) -> Result<(With, Span, usize), Fail> {

@@ -397,7 +397,24 @@ pub(crate) fn read(sql: &str, backend: DbBackend) -> Script {
     };
     match statements(sql, lang, &lexed.toks) {
         Ok(statements) => Script { statements, depends_on_sql_mode: lexed.depends_on_sql_mode },
+        Err(reason) if [shape::SYNTAX, shape::INCOMPLETE].contains(&reason) => {
+            unreadable(sql, &format!("{}{reason}", place(sql, lang, &lexed.toks)), lexed.depends_on_sql_mode)
+        }
         Err(reason) => unreadable(sql, reason, lexed.depends_on_sql_mode),
+    }
+}
+
+/// Where in a text the parser doesn't go on, for users.
+fn place(sql: &str, lang: Lang, toks: &[Tok]) -> String {
+    let raw = toks.iter().map(|tok| tok.raw.clone()).collect();
+    let Some(place) = tree::with_stack(toks.len(), || tree::stuck(lang, raw)) else { return String::new() };
+    match lex::offset(place).and_then(|offset| sql.get(..offset)) {
+        Some(before) => {
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            format!("near line {line}, column {column} ")
+        }
+        None => "at its end ".to_owned(),
     }
 }
 
@@ -459,7 +476,7 @@ fn params(sql: &str, toks: &[Tok], bare: &mut usize) -> Result<Vec<Param>, Reaso
     Ok(params)
 }
 
-fn unreadable(sql: &str, reason: Reason, depends_on_sql_mode: bool) -> Script {
+fn unreadable(sql: &str, reason: &str, depends_on_sql_mode: bool) -> Script {
     let text = sql.trim();
     let start = sql.len() - sql.trim_start().len();
     let what = What::Unreadable { reason: reason.to_owned(), words: Words::of(sql) };

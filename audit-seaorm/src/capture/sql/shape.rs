@@ -36,6 +36,13 @@ impl Shape {
     }
 }
 
+/// Why a statement isn't understood that the parser doesn't take.
+pub(super) const SYNTAX: Reason =
+    "its syntax isn't known (look at its spelling first, and at this database's dialect)";
+
+/// Why one isn't understood in which the parser sees other clauses.
+pub(super) const INCOMPLETE: Reason = "a clause isn't complete, or isn't known there";
+
 /// Why a statement can't be followed.
 #[derive(Debug)]
 pub(super) enum Fail {
@@ -47,9 +54,7 @@ pub(super) enum Fail {
 
 impl Fail {
     /// The parser doesn't take it.
-    pub(super) const SYNTAX: Fail = Fail::Unreadable(
-        "its syntax isn't known (look at its spelling first, and at this database's dialect)",
-    );
+    pub(super) const SYNTAX: Fail = Fail::Unreadable(SYNTAX);
 
     /// Something whose tables aren't known.
     pub(super) fn other(reason: Reason) -> Fail {

@@ -547,6 +547,21 @@ fn several_statements() {
 }
 
 #[test]
+fn c17_it_says_where_a_text_is_not_known() {
+    for (sql, place) in [
+        ("DELETE FROM a WHERE b = 1 this is no SQL", "near line 1, column 27 "),
+        ("UPDATE a SET b = ", "at its end "),
+        ("UPDATE a SET b = 'ü\n';\n  DELETE FROM ü WHERE b IN 1 2", "near line 3, column 28 "),
+        ("FROBNICATE a", "near line 1, column 12 "),
+    ] {
+        for backend in ALL {
+            let What::Unreadable { reason, .. } = what(sql, backend) else { panic!("{sql}") };
+            assert!(reason.starts_with(place), "{sql}: {reason}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_followed() {
     for (sql, backend, written) in [
         ("WITH d AS (DELETE FROM victim RETURNING *) SELECT * FROM d", Postgres, "victim"),

@@ -7,7 +7,7 @@ use sqlparser::ast::{
     SetExpr, Statement, TableFactor, TableObject, Update, Visit, Visitor,
 };
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::TableName;
 use super::lex::{Lang, offset};
@@ -40,6 +40,23 @@ fn all<T>(
 /// The tokens as a statement.
 pub(super) fn statement(lang: Lang, tokens: Vec<TokenWithSpan>) -> Option<Statement> {
     all(lang, tokens, |parser| parser.parse_statement())
+}
+
+/// Where the parser doesn't go on in a text of statements: `None` if it reads all of them, an empty place for their end.
+pub(super) fn stuck(lang: Lang, tokens: Vec<TokenWithSpan>) -> Option<Location> {
+    let mut parser =
+        Parser::new(lang.dialect()).with_recursion_limit(NESTING).with_tokens_with_locations(tokens);
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        if parser.peek_token_ref().token == Token::EOF {
+            return None;
+        }
+        let read = parser.parse_statement().is_ok();
+        let next = parser.peek_token_ref();
+        if !read || !matches!(next.token, Token::SemiColon | Token::EOF) {
+            return Some(next.span.start);
+        }
+    }
 }
 
 /// The tokens as an expression.

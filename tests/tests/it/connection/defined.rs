@@ -240,6 +240,39 @@ db_test!(c17_a_definition_sees_what_another_connection_has_defined, on(sqlite), 
     }
 });
 
+// Triggers that named the column by its former name were in the way of what is defined of any other table.
+db_test!(c17_a_definition_of_another_table_after_a_rename_by_another_connection, on(sqlite), async |t| {
+    set_up_shelves(t).await;
+    let other = single(t).await;
+    other.execute_unprepared("CREATE TABLE plain (id INT PRIMARY KEY, number INT)").await.unwrap();
+    for (at, sql) in [
+        "ALTER TABLE plain ADD COLUMN note TEXT",
+        "ALTER TABLE plain RENAME COLUMN note TO remark",
+        "ALTER TABLE plain DROP COLUMN remark",
+        "ALTER TABLE plain RENAME TO simple",
+        "CREATE TABLE further AS SELECT * FROM simple",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let db = audited(&single(t).await);
+        db.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'b'").await.unwrap();
+        other.execute_unprepared("ALTER TABLE shelf RENAME COLUMN label TO renamed").await.unwrap();
+        if at % 2 == 0 {
+            db.execute_unprepared(sql).await.unwrap();
+        } else {
+            let txn = db.begin().await.unwrap();
+            txn.execute_unprepared(sql).await.unwrap();
+            txn.commit().await.unwrap();
+        }
+        other.execute_unprepared("ALTER TABLE shelf RENAME COLUMN renamed TO label").await.unwrap();
+        let before = entries(t).await.len();
+        db.execute_unprepared("UPDATE shelf SET label = 'y' WHERE room = 'b'").await.unwrap();
+        assert_eq!(entries(t).await.len() - before, 1);
+        other.execute_unprepared("UPDATE shelf SET label = 'b' WHERE room = 'b'").await.unwrap();
+    }
+});
+
 // The database was asked for its tables before the statement.
 db_test!(c15_a_transaction_may_set_its_isolation_first, on(postgres), async |t| {
     set_up_shelves(t).await;
