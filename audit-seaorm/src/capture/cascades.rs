@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use super::catalogue::{Action, Catalogue, Rule, TableId};
 use super::images::{Image, current, finds, key};
 use super::labels::{self, Labelled};
-use super::refusal::refused;
+use super::refusal::{refused, refused_parent};
 use crate::Registry;
 use crate::registry::{Audited, Row};
 
@@ -107,6 +107,14 @@ pub(super) async fn before(
         }
         for action in catalogue.actions_on(&parent) {
             let Some(effect) = change.reaches(action) else { continue };
+            if action.child_columns.iter().chain(&action.parent_columns).any(String::is_empty) {
+                let reason = format!(
+                    "a foreign key of `{}` ends at, or begins in, a part of its table by columns that the table itself hasn't; \
+                     declare it on the whole table",
+                    action.child.1
+                );
+                return Err(refused_parent(&parent.1, &reason));
+            }
             let children = children_of(backend, action, &parent, &parents);
             let fresh = match catalogue.audited(registry, &action.child) {
                 Some(audited) => {
@@ -134,13 +142,8 @@ pub(super) async fn before(
                     reached.rows.push((Arc::clone(audited), rows));
                     fresh
                 }
-                None if let Some(table) = catalogue.part_of(&action.child) => {
-                    let reason = format!(
-                        "a foreign key of its part `{}` alone follows `{}`; declare it on the whole table",
-                        action.child.1, parent.1
-                    );
-                    return Err(refused(table, &reason));
-                }
+                // The same foreign key is known of its table as well, whose rows these are.
+                None if catalogue.part_of(&action.child).is_some() => continue,
                 // Not audited itself, but perhaps a step on the way to one that is.
                 None => {
                     let mut fresh = false;
@@ -167,6 +170,8 @@ async fn referred_to(
 ) -> Result<Vec<String>, DbErr> {
     let columns: BTreeSet<&String> =
         catalogue.actions_on(table).flat_map(|action| &action.parent_columns).collect();
+    // One that the table hasn't got is refused if it matters.
+    let columns: BTreeSet<&String> = columns.into_iter().filter(|name| !name.is_empty()).collect();
     if columns.is_empty() {
         return Ok(Vec::new());
     }

@@ -42,11 +42,17 @@ fn other_name(row: &QueryResult, table: &str, audited: bool) -> Result<(TableId,
 
 /// Reads the catalogue.
 pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
+    // Triggers of the tables below fire as well.
     const TABLES: &str = "\
+        WITH RECURSIVE below(root, oid) AS ( \
+          SELECT r.oid, r.oid FROM (SELECT pg_catalog.to_regclass(w.name)::oid AS oid FROM unnest($1::text[]) AS w(name)) r \
+          UNION SELECT b.root, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid), \
+        fired AS MATERIALIZED ( \
+          SELECT b.root, bool_or(t.tgtype & 2 = 0) AS after FROM below b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid \
+          WHERE NOT t.tgisinternal GROUP BY b.root) \
         SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
-          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) AND NOT t.tgisinternal AND t.tgtype & 2 = 0) AS after, \
-          EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) AND NOT t.tgisinternal) \
-            OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
+          COALESCE(f.after, FALSE) AS after, \
+          f.root IS NOT NULL OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
           c.relhassubclass \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 2) \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS leaves_out, \
@@ -62,6 +68,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
         JOIN pg_catalog.pg_type y ON y.oid = a.atttypid \
+        LEFT JOIN fired f ON f.root = c.oid \
         ORDER BY w.name, a.attnum";
     const UNIQUE: &str = "\
         SELECT w.name AS wanted, \
@@ -72,23 +79,32 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(w.name) \
         JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
         WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
+    // A key of a table's part is one of the table itself, as far as that has its columns: what is written there may be rows of the part.
     const KEYS: &str = "\
         SELECT cn.nspname::text AS child_schema, cc.relname::text AS child, pn.nspname::text AS parent_schema, \
           pc.relname::text AS parent, pg_catalog.pg_table_is_visible(pc.oid)::int AS parent_visible, k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, \
-          (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u(number, n) \
-           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number) AS child_columns, \
-          (SELECT string_agg(a.attname::text, chr(31) ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY AS u(number, n) \
-           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number) AS parent_columns, \
-          (EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND a.attgenerated <> '') \
+          (SELECT string_agg(COALESCE(o.attname::text, ''), chr(31) ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number \
+           LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = cc.oid AND o.attname = a.attname) AS child_columns, \
+          (SELECT string_agg(COALESCE(o.attname::text, ''), chr(31) ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY AS u(number, n) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number \
+           LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = pc.oid AND o.attname = a.attname) AS parent_columns, \
+          (EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = pc.oid AND o.attname = a.attname \
+              WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND (a.attgenerated <> '' OR o.attname IS NULL)) \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t \
-              WHERE (t.tgrelid = k.confrelid OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(k.confrelid))) \
+              WHERE t.tgrelid IN (WITH RECURSIVE below(oid) AS (SELECT k.confrelid UNION SELECT i.inhrelid FROM below b \
+                  JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid) SELECT oid FROM below) \
               AND NOT t.tgisinternal AND t.tgtype & 19 = 19 AND EXISTS (SELECT 1 FROM pg_catalog.pg_proc p \
                 JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid = t.tgfoid AND (l.lanname NOT IN ('plpgsql', 'sql') \
                 OR p.prosrc ~* '\\mnew\\M\\s*:?=|\\mexecute\\M' OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a \
                   WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND strpos(lower(p.prosrc), lower(a.attname::text)) > 0)))))::int AS parent_may_change \
         FROM pg_catalog.pg_constraint k \
-        JOIN pg_catalog.pg_class cc ON cc.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
-        JOIN pg_catalog.pg_class pc ON pc.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
+        CROSS JOIN LATERAL (WITH RECURSIVE above(oid) AS (SELECT k.conrelid UNION SELECT i.inhparent FROM above b \
+          JOIN pg_catalog.pg_inherits i ON i.inhrelid = b.oid) SELECT oid FROM above) AS c \
+        CROSS JOIN LATERAL (WITH RECURSIVE above(oid) AS (SELECT k.confrelid UNION SELECT i.inhparent FROM above b \
+          JOIN pg_catalog.pg_inherits i ON i.inhrelid = b.oid) SELECT oid FROM above) AS p \
+        JOIN pg_catalog.pg_class cc ON cc.oid = c.oid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
+        JOIN pg_catalog.pg_class pc ON pc.oid = p.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
         WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))";
     let names: Vec<(String, &str)> = audited
         .iter()

@@ -1,10 +1,11 @@
 //! PostgreSQL: tables whose rows are in partitions.
 
+use audit_seaorm::is_audit_error;
 use audit_tests::{TestDb, db_test};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, EntityTrait, Set, TransactionTrait};
 
-use super::sessions::{assert_told, audited, now, waiting};
+use super::sessions::{assert_told, audited, now, single, waiting};
 use crate::fixtures::{entries, keys::shelf};
 
 /// Shelves in partitions by room, one of them empty.
@@ -105,3 +106,86 @@ db_test!(
         assert_eq!(last.changes.as_deref(), Some(r#"{"label":{"old":"theirs","new":"ours"}}"#));
     }
 );
+
+/// Runs statements over a new connection each; the entries must tell what has become of shelves, books and loans.
+async fn all_told(t: &TestDb, statements: &[&str]) {
+    let before = now(t).await;
+    for sql in statements {
+        let db = audited(&single(t).await);
+        db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_told(t, &before).await;
+    }
+}
+
+// Only foreign keys between whole tables were followed.
+db_test!(c16_foreign_keys_of_single_partitions_are_followed, on(postgres), async |t| {
+    parted_shelves(t).await;
+    for sql in [
+        "ALTER TABLE shelf_a ADD UNIQUE (number)",
+        // Ends at a partition; begins in one; by way of a partition of a table that isn't audited.
+        "CREATE TABLE stand (id INT PRIMARY KEY)",
+        "INSERT INTO stand VALUES (1), (2)",
+        "INSERT INTO book VALUES (1, 'a', 1, 'first'), (2, 'a', 2, 'second'), (3, 'b', 1, 'third')",
+        "ALTER TABLE book ADD FOREIGN KEY (room, number) REFERENCES shelf_a (room, number) ON DELETE CASCADE ON UPDATE CASCADE NOT VALID",
+        "ALTER TABLE shelf_b ADD FOREIGN KEY (number) REFERENCES stand (id) ON DELETE CASCADE",
+        "CREATE TABLE step (id INT NOT NULL, book_id INT, PRIMARY KEY (id)) PARTITION BY RANGE (id)",
+        "CREATE TABLE step_low PARTITION OF step FOR VALUES FROM (0) TO (10)",
+        "INSERT INTO step VALUES (1, 1), (2, 2)",
+        "ALTER TABLE step_low ADD FOREIGN KEY (id) REFERENCES stand (id) ON DELETE CASCADE",
+        "INSERT INTO loan VALUES (1, 1, 'Ann'), (2, 2, 'Ben')",
+        "ALTER TABLE loan ADD FOREIGN KEY (id) REFERENCES step_low (id) ON DELETE CASCADE",
+    ] {
+        t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    all_told(
+        t,
+        &[
+            "DELETE FROM shelf WHERE room = 'a' AND number = 1",
+            "DELETE FROM stand WHERE id = 1",
+            "DELETE FROM shelf",
+            "DELETE FROM stand",
+        ],
+    )
+    .await;
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM shelf").await.unwrap(), 0);
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM book").await.unwrap(), 1);
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM loan").await.unwrap(), 0);
+});
+
+// Foreign keys and triggers of the tables that inherit weren't looked at.
+db_test!(c16_what_tables_that_inherit_have_of_their_own_is_followed, on(postgres), async |t| {
+    for sql in [
+        "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, PRIMARY KEY (room, number))",
+        "CREATE TABLE special (extra INT UNIQUE, PRIMARY KEY (room, number)) INHERITS (shelf)",
+        "CREATE TABLE book (id INT NOT NULL PRIMARY KEY, room VARCHAR(100) NOT NULL, number INT NOT NULL, title VARCHAR(100) NOT NULL, \
+         FOREIGN KEY (room, number) REFERENCES special (room, number) ON DELETE CASCADE)",
+        "CREATE TABLE loan (id INT NOT NULL PRIMARY KEY, book_id INT, reader VARCHAR(100) NOT NULL)",
+        "INSERT INTO shelf VALUES ('a', 1, 'one')",
+        "INSERT INTO special VALUES ('s', 1, 'special', 7), ('s', 2, 'other', 8), ('s', 3, 'third', 9)",
+        "INSERT INTO book VALUES (1, 's', 1, 'first'), (2, 's', 2, 'second')",
+        "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         UPDATE special SET label = NEW.label || '!' WHERE room = NEW.room AND number = NEW.number AND label NOT LIKE '%!'; RETURN NULL; END $$",
+        "CREATE TRIGGER again AFTER UPDATE ON special FOR EACH ROW EXECUTE FUNCTION again()",
+    ] {
+        t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    all_told(
+        t,
+        &[
+            "DELETE FROM shelf WHERE number = 1 AND room = 's'",
+            "UPDATE shelf SET label = 'x' WHERE number = 2",
+            "DELETE FROM shelf WHERE number = 2",
+        ],
+    )
+    .await;
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM book").await.unwrap(), 0);
+
+    // By a column that only the table below has.
+    t.execute("ALTER TABLE loan ADD FOREIGN KEY (book_id) REFERENCES special (extra) ON DELETE CASCADE")
+        .await
+        .unwrap();
+    let error =
+        audited(&single(t).await).execute_unprepared("DELETE FROM shelf WHERE number = 3").await.unwrap_err();
+    assert!(is_audit_error(&error) && error.to_string().contains("declare it on the whole table"), "{error}");
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM special").await.unwrap(), 1);
+});
