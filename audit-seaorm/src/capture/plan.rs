@@ -175,11 +175,10 @@ impl Plans {
     fn plan(&self, script: Script, catalogue: &Catalogue) -> Result<Plan, Refusal> {
         let steps = script.statements.into_iter().map(|parsed| self.step(parsed, catalogue));
         let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
-        if let [step] = steps.as_mut_slice()
-            && self.backend == DbBackend::Sqlite
-        {
-            // Whatever it is about: triggers that name a column which another connection has renamed are in its way.
-            step.captured |= matches!(step.parsed.what, What::Define(_));
+        if let (DbBackend::Sqlite, [step]) = (self.backend, steps.as_mut_slice()) {
+            // Triggers that name a column which another connection has renamed are in the way of what is defined of any table.
+            step.needs_way = !step.captured && matches!(step.parsed.what, What::Define(_));
+            step.captured |= step.needs_way;
         }
         self.one_by_one(&steps, catalogue)?;
         let defines = steps.iter().any(|step| matches!(step.parsed.what, What::Define(_)));

@@ -448,6 +448,7 @@ impl Capture {
         }
         let context = match context {
             Some(context) => Arc::clone(context),
+            None if plan.steps().iter().all(|step| step.needs_way) => Arc::default(),
             None => {
                 let (action, resource) = plan.steps().first().map_or(("write", ""), Step::subject);
                 self.in_force().context(action, resource).map_err(|error| to_db_err(&error))?

@@ -25,8 +25,14 @@ struct Concern<'a> {
 impl Plans {
     /// What has to be done about a statement.
     pub(super) fn step(&self, parsed: Parsed, catalogue: &Catalogue) -> Result<Step, Refusal> {
-        let mut step =
-            Step { parsed, target: None, others: Vec::new(), captured: false, rewritten: OnceLock::new() };
+        let mut step = Step {
+            parsed,
+            target: None,
+            others: Vec::new(),
+            captured: false,
+            needs_way: false,
+            rewritten: OnceLock::new(),
+        };
         if let What::Other { words, .. } | What::Unreadable { words, .. } = &step.parsed.what
             && let Some(name) = redefined(words)
         {

@@ -18,6 +18,8 @@ pub(in crate::capture) struct Step {
     pub(super) others: Vec<Arc<Audited>>,
     /// Whether there is something to record.
     pub(super) captured: bool,
+    /// Whether there is nothing to record, and only capture's triggers have to be out of its way (SQLite).
+    pub(in crate::capture) needs_way: bool,
     /// The statement as PostgreSQL gets it, once it was needed.
     pub(in crate::capture) rewritten: OnceLock<Result<postgres::Rewritten, String>>,
 }

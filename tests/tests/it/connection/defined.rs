@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use audit_seaorm::{AuditConnection, is_audit_error, suspended};
+use audit_seaorm::{Audit, AuditConnection, Config, is_audit_error, suspended};
 use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 
@@ -271,6 +271,25 @@ db_test!(c17_a_definition_of_another_table_after_a_rename_by_another_connection,
         assert_eq!(entries(t).await.len() - before, 1);
         other.execute_unprepared("UPDATE shelf SET label = 'b' WHERE room = 'b'").await.unwrap();
     }
+});
+
+// It takes no part in what is recorded, so nobody has to have done it.
+db_test!(c17_what_is_defined_of_other_tables_needs_no_actor, async |t| {
+    set_up_shelves(t).await;
+    let mut config = Config::default();
+    config.require_actor = true;
+    let audit = Audit::builder().config(config).build().unwrap();
+    let db = audit.connect(single(t).await);
+    for sql in [
+        "CREATE TABLE plain (id INT PRIMARY KEY)",
+        "ALTER TABLE plain ADD COLUMN note TEXT",
+        "DROP TABLE plain",
+    ] {
+        db.execute_unprepared(sql).await.unwrap();
+    }
+    let error = db.execute_unprepared("ALTER TABLE shelf ADD COLUMN note TEXT").await.unwrap_err();
+    assert!(error.to_string().contains("actor"), "{error}");
+    assert_eq!(entries(t).await, []);
 });
 
 // The database was asked for its tables before the statement.
