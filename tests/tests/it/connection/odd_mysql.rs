@@ -9,17 +9,17 @@ use super::hostile::{shelves, told};
 use super::sessions::{audited, single};
 use crate::fixtures::{account, create_table, entries, set_up_shelves};
 
-const DONE: bool = true;
-const REFUSED: bool = false;
+pub(super) const DONE: bool = true;
+pub(super) const REFUSED: bool = false;
 
-async fn execute(t: &TestDb, statements: &[&str]) {
+pub(super) async fn execute(t: &TestDb, statements: &[&str]) {
     for sql in statements {
         t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 }
 
 /// Runs statements. The entries must tell what has become of the shelves; what is refused must not be done, and only that.
-async fn faithful<C: ConnectionTrait>(t: &TestDb, db: &C, statements: &[(&str, bool)]) {
+pub(super) async fn faithful<C: ConnectionTrait>(t: &TestDb, db: &C, statements: &[(&str, bool)]) {
     let mut wrong = Vec::new();
     for (sql, done) in statements {
         let prepared = Statement::from_string(DbBackend::MySql, *sql);
@@ -127,7 +127,7 @@ db_test!(c5_a_limit_of_very_many_rows_is_recorded_or_refused, on(mysql), async |
 });
 
 /// Shelves with a column more, which is unique.
-const SERIAL: [&str; 3] = [
+pub(super) const SERIAL: [&str; 3] = [
     "DROP TABLE IF EXISTS shelf",
     "CREATE TABLE shelf (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, serial INT UNIQUE, \
      seen INT NOT NULL DEFAULT 0, PRIMARY KEY (room, number))",
@@ -524,4 +524,30 @@ db_test!(i4_values_that_begin_with_wide_characters_are_no_panic, on(mysql), asyn
     let update = "UPDATE shelf SET room = 名前, label = 'x' WHERE room = 'n'";
     let error = db.execute_unprepared(update).await.map(|_| ()).err().map(|error| error.to_string());
     assert!(error.as_ref().is_none_or(|error| !error.contains("task")), "{error:?}");
+});
+
+// Each key was a condition of its own, and the server took seconds to make ranges of them.
+db_test!(c5_a_limit_of_ten_thousand_rows_takes_no_seconds, on(mysql), async |t| {
+    create_table(t, account::Entity).await;
+    execute(
+        t,
+        &[
+            "INSERT INTO account (owner, balance, iban, pin_hash) WITH RECURSIVE n AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM n WHERE n < 900) \
+             SELECT 'o', 1, 'i', 'p' FROM n, (SELECT 1 AS m UNION ALL SELECT n + 1 FROM n WHERE n < 20) m",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    // The same number of rows without a LIMIT says how quick this machine is.
+    let mut took = Vec::new();
+    for sql in [
+        "UPDATE account SET note = 'x' WHERE balance > 0 AND id <= 10000",
+        "UPDATE account SET note = 'y' WHERE balance > 0 LIMIT 10000",
+    ] {
+        let start = std::time::Instant::now();
+        let done = db.execute_unprepared(sql).await.unwrap();
+        assert_eq!(done.rows_affected(), 10_000, "{sql}");
+        took.push(start.elapsed());
+    }
+    assert!(took[1].as_millis() * 2 < took[0].as_millis() * 5, "{took:?}");
 });
