@@ -33,6 +33,15 @@ impl Look<'_> {
         if !is_limit(sql.get(tail.clone()).unwrap_or_default()) {
             return Ok(request);
         }
+        let words = sql.get(tail.clone()).unwrap_or_default().to_ascii_lowercase();
+        let words: Vec<_> = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let count = |word: &str| words.iter().filter(|other| **other == word).count();
+        if matches!(request, Request::Unprepared(_)) && count("select") > count("from") {
+            // MariaDB takes its value for the number of a column, once the statement is prepared.
+            return Err(self.refused(
+                "its ORDER BY has a sub-select without FROM, which a prepared statement can't have; write its value or leave it out",
+            ));
+        }
         let mut text = Text::new(BACKEND);
         let rest = match condition {
             Some(condition) => {

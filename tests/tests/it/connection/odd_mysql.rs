@@ -526,6 +526,33 @@ db_test!(i4_values_that_begin_with_wide_characters_are_no_panic, on(mysql), asyn
     assert!(error.as_ref().is_none_or(|error| !error.contains("task")), "{error:?}");
 });
 
+db_test!(c5_a_limit_after_a_sub_select_is_recorded_or_refused, on(mysql), async |t| {
+    execute(t, &COVERED).await;
+    execute(
+        t,
+        &[
+            "CREATE TABLE other (room VARCHAR(100) PRIMARY KEY, place INT)",
+            "INSERT INTO other VALUES ('b', 1), ('a', 2)",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("UPDATE shelf SET label = 'm' ORDER BY (SELECT 1) LIMIT 1", REFUSED),
+            ("UPDATE shelf SET label = 'n' WHERE number = 1 ORDER BY (SELECT place FROM other o WHERE o.room = shelf.room) DESC, room LIMIT 2", DONE),
+            ("UPDATE shelf SET label = 'o' ORDER BY (SELECT max(place) FROM other)", DONE),
+            ("DELETE FROM shelf ORDER BY (SELECT 1) LIMIT 1", REFUSED),
+            ("UPDATE shelf SET label = 'm' ORDER BY (SELECT 1)", DONE),
+            ("DELETE FROM shelf WHERE number = 1 ORDER BY (SELECT place FROM other o WHERE o.room = shelf.room), room LIMIT 1", DONE),
+            ("DELETE FROM shelf ORDER BY EXISTS (SELECT 1 FROM other)", DONE),
+        ],
+    )
+    .await;
+});
+
 // Each key was a condition of its own, and the server took seconds to make ranges of them.
 db_test!(c5_a_limit_of_ten_thousand_rows_takes_no_seconds, on(mysql), async |t| {
     create_table(t, account::Entity).await;
