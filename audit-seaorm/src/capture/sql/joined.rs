@@ -66,7 +66,7 @@ fn last(name: &ObjectName) -> Option<String> {
     tree::names(Lang::My, name)?.pop()
 }
 
-/// `DELETE t FROM t JOIN .. WHERE ..`, of which `at` is where `t` stands. `None` if it is another statement on several tables.
+/// `DELETE t FROM t JOIN .. WHERE ..`, also without a join, of which `at` is where `t` stands. `None` if it is another statement on several tables.
 pub(super) fn delete(
     piece: &Piece<'_>,
     front: Front,
@@ -80,7 +80,8 @@ pub(super) fn delete(
     const ENDS: [&str; 4] = ["WHERE", "ORDER", "LIMIT", "RETURNING"];
     let ends: Vec<&str> = TABLE_ENDS.into_iter().chain(ENDS).collect();
     let (target, name, join) = target(piece, from + 1, &ends).ok()?;
-    if !begins(piece, join) || called(piece, &target) != deleted {
+    let alone = join >= piece.toks.len() || piece.is(join, "WHERE");
+    if !(alone || begins(piece, join)) || called(piece, &target) != deleted {
         return None;
     }
     let (end, found) = clauses(piece, join).ok()?;
@@ -112,7 +113,7 @@ pub(super) fn delete(
             with: front.with.clone(),
             body: piece.text(verb..piece.toks.len()).ok_or(DISAGREE)?,
             target: target.clone(),
-            join: piece.text(join..end),
+            join: if alone { None } else { piece.text(join..end) },
             using: None,
             condition: condition.clone().and_then(|condition| piece.text(condition)),
             tail: None,

@@ -5,9 +5,10 @@ use audit_tests::db_test;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use sea_orm::{ConnectionTrait, EntityTrait, TransactionTrait};
 
+use super::odd_mysql::execute;
 use super::sessions::waiting;
 use super::{connect, hostile};
-use crate::fixtures::{entries, keys, set_up_shelves};
+use crate::fixtures::{entries, keys, set_up_shelves, tree};
 
 /// A table that shelves are joined to.
 const ROOMS: [&str; 2] = [
@@ -192,4 +193,34 @@ db_test!(i4_what_a_sub_select_finds_stays_until_the_statement_is_done, on(mysql)
         assert!(!all.is_empty());
         assert_eq!(hostile::told(&all, before), Ok(hostile::shelves(t).await), "{sql}");
     }
+});
+
+// One table after all, in the words for several.
+db_test!(c5_a_delete_that_names_its_table_twice_is_recorded, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &tree::TABLES).await;
+    execute(
+        t,
+        &[
+            "INSERT INTO house VALUES (1, 'h'), (2, 'i')",
+            "INSERT INTO wing VALUES (1, 1), (3, 2)",
+            "INSERT INTO node (id, label, wing_id) VALUES (1, 'a', 1), (3, 'c', 3)",
+        ],
+    )
+    .await;
+    let db = connect(t);
+    for (sql, rows, made) in [
+        ("DELETE s FROM shelf s WHERE s.number = 2", 1, 1),
+        ("DELETE shelf FROM shelf WHERE room = 'b'", 1, 1),
+        ("DELETE `s` FROM shelf AS `s`", 1, 1),
+        ("DELETE s FROM shelf s", 0, 0),
+        ("DELETE h FROM house h WHERE h.id = 1", 1, 1),
+        ("DELETE house FROM house", 1, 1),
+    ] {
+        let seen = entries(t).await.len();
+        let done = db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!((done.rows_affected(), entries(t).await.len() - seen), (rows, made), "{sql}");
+    }
+    assert!(entries(t).await.iter().all(|entry| entry.action == "delete"));
+    assert_eq!(keys::shelf::Entity::find().all(&t.db).await.unwrap(), []);
 });
