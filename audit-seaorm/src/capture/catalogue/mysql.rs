@@ -30,9 +30,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
           r.delete_rule AS on_delete, r.update_rule AS on_update, \
           GROUP_CONCAT(k.column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS child_columns, \
           GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR '\u{1f}') AS parent_columns, \
-          IF((k.referenced_table_schema, k.referenced_table_name) IN (SELECT event_object_schema, event_object_table \
-              FROM information_schema.triggers WHERE action_timing = 'BEFORE' AND event_manipulation = 'UPDATE') \
-            OR MAX((k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name) IN (SELECT table_schema, table_name, column_name \
+          IF(MAX((k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name) IN (SELECT table_schema, table_name, column_name \
               FROM information_schema.columns WHERE extra LIKE '%on update%' OR extra LIKE '%GENERATED%' AND extra NOT LIKE '%DEFAULT_GENERATED%')), \
             1, 0) AS parent_may_change \
         FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r \
@@ -112,6 +110,25 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
     catalogue.computed.extend(views.iter().map(|view| view.name.to_lowercase()));
     for row in db.query_all_raw(Statement::from_string(backend, KEYS)).await? {
         catalogue.actions.push(action(&row)?);
+    }
+    const SETTERS: &str = "\
+        SELECT event_object_schema AS s, event_object_table AS t, action_statement AS text, \
+          sql_mode LIKE '%NO_BACKSLASH_ESCAPES%' AS plain FROM information_schema.triggers \
+        WHERE action_timing = 'BEFORE' AND event_manipulation = 'UPDATE' AND event_object_schema NOT IN ('mysql', 'sys')";
+    for row in db.query_all_raw(Statement::from_string(backend, SETTERS)).await? {
+        let (schema, name): (String, String) = (row.try_get("", "s")?, row.try_get("", "t")?);
+        let text: Option<String> = row.try_get("", "text")?;
+        let set = text.map(|text| -> Result<_, DbErr> {
+            Ok(assigned::assigned(&text, row.try_get::<i64>("", "plain")? == 0))
+        });
+        let set = set.transpose()?;
+        for action in &mut catalogue.actions {
+            let (parent_schema, parent) = &action.parent;
+            let is_its = parent_schema.eq_ignore_ascii_case(&schema) && parent.eq_ignore_ascii_case(&name);
+            // Of a trigger whose text isn't shown anything may be true.
+            let sets = |column: &String| set.as_ref().is_none_or(|set| set.contains(&column.to_lowercase()));
+            action.parent_may_change |= is_its && action.parent_columns.iter().any(sets);
+        }
     }
     let reached = catalogue.find_reaching(audited);
     let parents = reached.into_iter().filter(|(schema, _)| !schema.is_empty());

@@ -347,3 +347,39 @@ db_test!(c16_a_trigger_that_sets_another_column_of_the_parent_is_no_hindrance, o
         db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 });
+
+// The same on MySQL, where every trigger before an update was taken for one that sets what rows refer to.
+db_test!(c16_a_trigger_that_leaves_what_is_referred_to_is_no_hindrance, on(mysql), async |t| {
+    execute(
+        t,
+        &[
+            "CREATE TABLE stand (id INT PRIMARY KEY, name VARCHAR(100) NOT NULL UNIQUE, x INT)",
+            "INSERT INTO stand VALUES (1, 'one', 1), (2, 'two', 1)",
+            &on_stands("ON UPDATE CASCADE"),
+            "INSERT INTO shelf VALUES ('a', 1, 'one'), ('a', 2, 'two')",
+            "CREATE TABLE other (id INT PRIMARY KEY)",
+            "INSERT INTO other VALUES (1)",
+            "CREATE TRIGGER touch BEFORE UPDATE ON stand FOR EACH ROW SET NEW.x = char_length(NEW.name)",
+        ],
+    )
+    .await;
+    let db = audited(&single(t).await);
+    let upsert =
+        "INSERT INTO stand VALUES (1, 'one', 5), (3, 'three', 1) ON DUPLICATE KEY UPDATE x = VALUES(x)";
+    let join = "UPDATE stand s JOIN other o ON o.id = s.id SET s.x = 9";
+    for sql in [upsert, join, "UPDATE stand SET x = 7"] {
+        tells(t, &db, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    refused(t, &db, "INSERT INTO stand VALUES (1, 'one', 5) ON DUPLICATE KEY UPDATE name = 'uno'").await;
+    followed(t, &db, "UPDATE stand SET name = 'uno' WHERE id = 1").await;
+    // One that does, in one of the ways there are, beside the first.
+    for (at, set) in
+        ["SET NEW.Name = OLD.name", "BEGIN SET @x = 1, NEW . `name` := NEW.name; END"].iter().enumerate()
+    {
+        execute(t, &[&format!("CREATE TRIGGER sets{at} BEFORE UPDATE ON stand FOR EACH ROW {set}")]).await;
+        let db = audited(&single(t).await);
+        refused(t, &db, upsert).await;
+        refused(t, &db, join).await;
+        execute(t, &[&format!("DROP TRIGGER sets{at}")]).await;
+    }
+});
