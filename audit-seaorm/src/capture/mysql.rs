@@ -7,6 +7,7 @@
 //! reads is locked under SERIALIZABLE only, which a statement that stands alone is given.
 
 mod inserted;
+mod literal;
 mod outcome;
 mod pinned;
 mod rekeyed;

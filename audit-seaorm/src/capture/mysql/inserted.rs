@@ -8,6 +8,7 @@ use super::super::catalogue::quoted;
 use super::super::request::Answer;
 use super::super::sql::{Conflict, Insert, Source};
 use super::super::text::{Text, quote};
+use super::literal::{self, Form};
 use super::outcome::UNSEEN;
 use super::{BACKEND, Look};
 use crate::registry::Row;
@@ -60,7 +61,7 @@ impl Look<'_> {
                 for column in unique {
                     let value = position(column).map(|at| row.get(at));
                     match value {
-                        Some(Some(value)) => match self.plain(value) {
+                        Some(Some(value)) => match self.plain_for(column, value) {
                             Plain::Value => parts.push((column, Some(value.clone()))),
                             Plain::Default if is_key && !self.is_numbered(column) => {
                                 return Err(self.unknown_key());
@@ -155,15 +156,36 @@ impl Look<'_> {
                 _ => Plain::Value,
             };
         }
-        let quoted = text.starts_with('\'') && text.ends_with('\'');
         match text {
             _ if text.eq_ignore_ascii_case("null") => Plain::Null,
             _ if text.eq_ignore_ascii_case("default") => Plain::Default,
+            _ if text.eq_ignore_ascii_case("false") => Plain::Zero,
             _ if text.trim_matches('\'').trim().parse::<f64>() == Ok(0.0) => Plain::Zero,
-            _ if quoted || text.parse::<f64>().is_ok() => Plain::Value,
-            _ if text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x'")) => Plain::Value,
+            _ if literal::form(text).is_some() => Plain::Value,
             _ => Plain::Computed,
         }
+    }
+
+    /// What sort of value an expression is for a column.
+    fn plain_for(&self, column: &str, range: &Range<usize>) -> Plain {
+        let plain = self.plain(range);
+        let facts = self.facts.columns.iter().find(|facts| facts.name.eq_ignore_ascii_case(column));
+        let kind = facts.map(|facts| facts.type_name.as_str()).unwrap_or_default();
+        let fits = match self.form(range) {
+            // Anything else compares them in a way of its own.
+            Some(Form::Day) => is_text(kind) || matches!(kind, "date" | "datetime" | "timestamp"),
+            Some(Form::Time) => is_text(kind) || kind == "time",
+            _ => true,
+        };
+        if fits { plain } else { Plain::Computed }
+    }
+
+    /// How a value is written, if the statement itself has it.
+    fn form(&self, range: &Range<usize>) -> Option<Form> {
+        if self.step.parsed.params.iter().any(|param| param.range == *range) {
+            return None;
+        }
+        literal::form(self.sql.get(range.clone()).unwrap_or_default().trim())
     }
 
     /// Whether a column is of characters or bytes.
@@ -179,7 +201,29 @@ impl Look<'_> {
                 self.values.get(param.index),
                 Some(Value::String(_) | Value::Bytes(_) | Value::Uuid(_))
             ),
-            None => self.sql.get(range.clone()).unwrap_or_default().contains('\''),
+            None => matches!(self.form(range), Some(Form::Text | Form::Bytes)),
+        }
+    }
+
+    /// Whether a value is of characters that no column cuts or fills: blanks at the end it may.
+    fn is_kept(&self, type_name: &str, range: &Range<usize>) -> bool {
+        let value = self.step.parsed.params.iter().find(|param| param.range == *range);
+        match value.map(|param| self.values.get(param.index)) {
+            Some(Some(Value::String(Some(text)))) => type_name != "binary" && !text.ends_with(' '),
+            Some(Some(Value::Bytes(Some(bytes)))) if type_name == "binary" => bytes.len() == 16,
+            Some(Some(Value::Uuid(_))) => true,
+            Some(Some(Value::Bytes(_))) => type_name == "varbinary",
+            Some(_) => false,
+            None => {
+                let text = self.sql.get(range.clone()).unwrap_or_default().trim();
+                let blank = text.trim_end_matches('\'').ends_with(' ');
+                match self.form(range) {
+                    Some(Form::Text) => type_name != "binary" && !blank,
+                    // Compared with characters they are bytes.
+                    Some(Form::Bytes) => type_name == "varbinary",
+                    _ => false,
+                }
+            }
         }
     }
 
@@ -200,7 +244,7 @@ impl Look<'_> {
             Plain::Null | Plain::Default => true,
             Plain::Computed => false,
             Plain::Value | Plain::Zero if type_name.ends_with("int") => self.is_integer(range),
-            Plain::Value | Plain::Zero => is_text(type_name) && self.is_string(range),
+            Plain::Value | Plain::Zero => is_text(type_name) && self.is_kept(type_name, range),
         }
     }
 

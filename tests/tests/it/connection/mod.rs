@@ -15,6 +15,7 @@ mod hostile;
 mod interrupted;
 mod joins;
 mod killed;
+mod literals;
 mod load;
 mod lost;
 mod modes;
