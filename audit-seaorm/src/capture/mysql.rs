@@ -20,7 +20,7 @@ use sea_orm::sea_query::{Alias, Expr, MysqlQueryBuilder, Query, SelectStatement}
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, Statement, Value};
 
 use self::inserted::Sought;
-use self::outcome::{DIGEST, Outcome};
+use self::outcome::{DIGEST, NOT_FOUND, Outcome};
 pub(super) use self::pinned::is_limit;
 use super::cascades::{self, Change, Reached};
 use super::catalogue::TableFacts;
@@ -385,12 +385,15 @@ impl Look<'_> {
             Source::Default => 1,
             Source::Query(_) => 0,
         };
-        if after.len() < proposed {
-            let reason = "not all of its rows are found under the keys that it gives: the column or a trigger changes them";
-            return Err(self.refused(reason));
+        if after.len() < proposed && matches!(insert.conflict, Conflict::None) {
+            return Err(self.refused(NOT_FOUND));
         }
-        let mut outcome =
-            Outcome { proposed: proposed as u64, before: before.len() as u64, ..Outcome::default() };
+        let mut outcome = Outcome {
+            proposed: proposed as u64,
+            before: before.len() as u64,
+            found: after.len() as u64,
+            ..Outcome::default()
+        };
         let mut now: HashMap<String, (Row, Option<String>)> =
             after.into_iter().map(|(row, digest)| (key(self.audited, &*row), (row, digest))).collect();
         // Rows whose keys an upsert has changed.

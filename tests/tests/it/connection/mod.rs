@@ -30,6 +30,7 @@ mod reached;
 pub(crate) mod refusing;
 pub(crate) mod sessions;
 mod transparent;
+mod twice;
 mod unplanned;
 mod workers;
 
