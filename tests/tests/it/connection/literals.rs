@@ -9,7 +9,7 @@ use super::sessions::{audited, single};
 use crate::fixtures::{entries, set_up_shelves};
 
 db_test!(c5_keys_that_are_written_out_are_recorded, on(mysql), async |t| {
-    const NUMBERS: [&str; 8] = ["-3", "TRUE", "false", "0xAB", "b'101'", "0b110", "+8", "1e2"];
+    const NUMBERS: [&str; 7] = ["-3", "TRUE", "false", "0xAB", "b'101'", "+8", "1e2"];
     const TEXTS: [&str; 14] = [
         "_utf8mb4'in'",
         "_utf8mb4 'in two'",
@@ -24,11 +24,11 @@ db_test!(c5_keys_that_are_written_out_are_recorded, on(mysql), async |t| {
         "DATE '2026-01-01'",
         "TIMESTAMP'2026-01-01 10:00:00'",
         "TIME '10:00:00'",
-        "'a' 'b'",
+        "'two' ' parts'",
     ];
     set_up_shelves(t).await;
     let db = audited(&single(t).await);
-    let texts = TEXTS.iter().map(|text| (*text, "1")).chain([("0xC3A4", "2")]);
+    let texts = TEXTS.iter().map(|text| (*text, "1")).chain([("0xC3B6", "2")]);
     for (room, number) in texts.chain(NUMBERS.iter().map(|number| ("'n'", *number))) {
         let statements = [
             format!("INSERT INTO shelf VALUES ({room}, {number}, 'x')"),
