@@ -87,6 +87,9 @@ impl Look<'_> {
                 if comes_to && created + changed == proposed {
                     // Each row of the statement has made or changed one of these.
                     twice = false;
+                } else if comes_to && proposed > 1 && before > 0 && self.facts.unique.len() > 1 {
+                    // Rows that are found by one of several keys may hide that another has been made somewhere else.
+                    twice |= !self.is_placed(insert);
                 }
                 // One row may be changed several times, and a new one be changed further.
                 possible = proposed + changed <= affected && affected + created <= 2 * proposed;
@@ -148,6 +151,21 @@ impl Look<'_> {
         let Some(row) = self.work.db.query_one_raw(ask).await? else { return Ok(false) };
         let [strict, hidden, odd] = ["strict", "hidden", "odd"].map(|name| row.try_get::<i64>("", name));
         Ok(strict? == 1 && hidden? == 0 && odd? == 0)
+    }
+
+    /// Whether new rows are sure to be found by their keys.
+    fn is_placed(&self, insert: &Insert) -> bool {
+        let Source::Values(rows) = &insert.source else { return true };
+        let given = self.given(insert);
+        let position = |column: &str| given.iter().position(|name| name.eq_ignore_ascii_case(column));
+        let by_key = self.keys().all(|column| position(&column).is_some());
+        self.unique_columns()
+            .filter(|column| !by_key || self.keys().any(|key| key.eq_ignore_ascii_case(&column.name)))
+            .all(|column| {
+                let at = position(&column.name);
+                let mut values = at.into_iter().flat_map(|at| rows.iter().filter_map(move |row| row.get(at)));
+                values.all(|value| self.is_held(&column.type_name, value))
+            })
     }
 
     /// Whether an assignment gives a column the value that the row had for it: `VALUES(a)` for `a`.

@@ -148,3 +148,20 @@ db_test!(c5_a_key_that_is_twice_in_a_batch_with_returning_is_recorded_once, on(m
     )
     .await;
 });
+
+// Two rows are found for the first, and that hid that none is for the second.
+db_test!(c5_a_row_that_is_found_nowhere_is_not_hidden_by_others, on(mysql), async |t| {
+    execute(t, &SERIAL).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("INSERT INTO shelf VALUES ('a', 1, 'x', 6, 0), ('z', 7.2, 'new', NULL, 0) ON DUPLICATE KEY UPDATE label = 'm'", REFUSED),
+            ("INSERT INTO shelf VALUES ('a', 1, 'x', 6, 0), ('z', 7, 'new', NULL, 0) ON DUPLICATE KEY UPDATE label = 'm'", DONE),
+            // Left as they are.
+            ("INSERT INTO shelf VALUES ('a', 1, 'm', 6, 0), ('z', 7, 'm', 9, 0), ('a', 2, 'n', 6, 0) ON DUPLICATE KEY UPDATE label = 'm'", DONE),
+        ],
+    )
+    .await;
+});
