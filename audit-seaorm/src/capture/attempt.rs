@@ -127,6 +127,20 @@ impl Capture {
                 return Ok(answer);
             }
         }
+        if self.backend == DbBackend::Postgres
+            && let [step] = steps
+            && whole::stands_alone(step, request.sql())
+        {
+            let db = begin(pool, Share::none(), options).await?;
+            let audit = self.in_force();
+            let work = self.work(&audit, catalogue, (&db, &state, true), context);
+            work.write(whole::entries(&work, step, request.sql())).await?;
+            state.tickets.commit_begins();
+            let result = db.commit().await;
+            state.committed(&result).await;
+            result?;
+            return send(pool, request, ask).await;
+        }
         // SQLite has one writer: there nobody gets in the way, and the request need not be kept for another try.
         let attempts = if self.sqlite.is_some() { 1 } else { ATTEMPTS };
         let mut request = Some(request);

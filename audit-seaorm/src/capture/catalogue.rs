@@ -61,6 +61,10 @@ pub(super) struct TableFacts {
     pub(super) row_keys: Vec<Vec<String>>,
     /// Whether triggers of the user's run after a write: their effect is not in what the write returns.
     pub(super) after_triggers: bool,
+    /// Whether triggers of the user's run before the write of a row, which may be done otherwise by them, or not at all (PostgreSQL).
+    pub(super) before_triggers: bool,
+    /// Whether rules rewrite what is written (PostgreSQL).
+    pub(super) ruled: bool,
     /// Whether triggers of the user's run before or after a write, or rules rewrite it.
     pub(super) triggers: bool,
     /// The columns that triggers before an INSERT and before an UPDATE give other values, in lower case (MySQL).

@@ -80,10 +80,9 @@ impl AuditConnection {
         block: impl AsyncFnOnce(&DatabaseConnection) -> T,
     ) -> Result<T, DbErr> {
         self.capture.record_suspension(&self.inner, self.context.as_ref(), None, reason.into()).await?;
-        let done = crate::suspended(block(&self.inner)).await;
-        // Nobody knows what it has defined.
-        self.capture.forget();
-        Ok(done)
+        // Nobody knows what it defines.
+        let _forgets = self.capture.forgets_after(&Over::Pool(&self.inner));
+        Ok(crate::suspended(block(&self.inner)).await)
     }
 
     /// Checks that the database answers.

@@ -224,11 +224,8 @@ impl State {
 
     /// From here on the database may hold a change without its entry.
     pub(super) fn begin_write(&self, context: &Arc<AuditContext>) {
-        self.set_unfinished(Unfinished {
-            context: Arc::clone(context),
-            entries: None,
-            tickets: self.tickets.len(),
-        });
+        *self.lock() =
+            Some(Unfinished { context: Arc::clone(context), entries: None, tickets: self.tickets.len() });
     }
 
     /// From here on some of the entries may have been written.
@@ -240,19 +237,15 @@ impl State {
 
     /// Change and entries are both there, or neither is.
     pub(super) fn end_write(&self) {
-        self.take_unfinished();
+        *self.lock() = None;
     }
 
     pub(super) fn has_unfinished(&self) -> bool {
         self.lock().is_some()
     }
 
-    pub(super) fn set_unfinished(&self, unfinished: Unfinished) {
-        *self.lock() = Some(unfinished);
-    }
-
-    pub(super) fn take_unfinished(&self) -> Option<Unfinished> {
-        self.lock().take()
+    pub(super) fn unfinished(&self) -> Option<Unfinished> {
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Unfinished>> {
@@ -316,10 +309,9 @@ impl AuditTransaction {
         self.capture
             .record_suspension(&*self.inner, self.context.as_ref(), Some(&self.state), reason.into())
             .await?;
-        let done = crate::suspended(block(&self.inner)).await;
-        // Nobody knows what it has defined.
-        self.capture.forget_over(&Over::Transaction(&self.inner, &self.state));
-        Ok(done)
+        // Nobody knows what it defines.
+        let _forgets = self.capture.forgets_after(&Over::Transaction(&self.inner, &self.state));
+        Ok(crate::suspended(block(&self.inner)).await)
     }
 
     fn tell_bound(&self) {

@@ -108,19 +108,22 @@ impl Capture {
         };
         let (capture, request) = (Arc::clone(self), request.into_owned());
         // As other writes: see `write`.
-        let mysql = self.backend == DbBackend::MySql;
-        let answer = match over {
+        let server = self.backend != DbBackend::Sqlite;
+        // Nobody knows what it defines.
+        let forgets = self.forgets_after(&over);
+        match over {
             Over::Transaction(db, state) => {
                 let (share, db, state) = (state.share().await, Arc::clone(db), Arc::clone(state));
                 let work = async move {
                     capture.complete(&db, &state).await.map_err(|error| to_db_err(&error))?;
                     let answer = capture.run_unplanned((&db, &state), &context, &done, request, ask).await;
+                    drop(forgets);
                     // Before the turn: whoever has that may end the transaction.
                     drop(db);
                     drop(share);
                     answer
                 };
-                if mysql || self.backend == DbBackend::Postgres { to_the_end(work).await } else { work.await }
+                if server { to_the_end(work).await } else { work.await }
             }
             Over::Pool(pool) => {
                 let pool = pool.clone();
@@ -141,14 +144,12 @@ impl Capture {
                         roll_back(db).await;
                         state.tickets.cancel_from(0);
                     }
+                    drop(forgets);
                     answer
                 };
-                if mysql { to_the_end(work).await } else { work.await }
+                if server { to_the_end(work).await } else { work.await }
             }
-        };
-        // Nobody knows what it has defined.
-        self.forget_over(&over);
-        answer
+        }
     }
 
     async fn run_unplanned(

@@ -40,6 +40,21 @@ struct Known {
     forgotten: u64,
 }
 
+/// Forgets what was known of the database when it is dropped.
+pub(super) struct ForgetsAfter {
+    capture: Arc<Capture>,
+    state: Option<Arc<State>>,
+}
+
+impl Drop for ForgetsAfter {
+    fn drop(&mut self) {
+        if let Some(state) = &self.state {
+            state.defines();
+        }
+        self.capture.forget();
+    }
+}
+
 /// Over what a statement goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Over<'a> {
@@ -332,13 +347,53 @@ impl Capture {
         self.plans.clear();
     }
 
-    /// Forgets it now, and once more when the transaction ends, if the tables were changed in one: it may be rolled back, and until then
-    /// others see them as they were.
-    pub(super) fn forget_over(&self, over: &Over<'_>) {
-        if let Over::Transaction(_, state) = over {
-            state.defines();
+    /// Forgets it when this is dropped: with a definition's end, however it ends. If the tables were changed in a transaction, it is
+    /// forgotten once more when that ends: it may be rolled back, and until then others see them as they were.
+    pub(super) fn forgets_after(self: &Arc<Self>, over: &Over<'_>) -> ForgetsAfter {
+        let state = match over {
+            Over::Pool(_) => None,
+            Over::Transaction(_, state) => Some(Arc::clone(state)),
+        };
+        ForgetsAfter { capture: Arc::clone(self), state }
+    }
+
+    /// Runs a definition as it is. A server goes on with it though its future is dropped, and what was known is forgotten when it ends.
+    async fn define(
+        self: &Arc<Self>,
+        over: Over<'_>,
+        request: Request<'_>,
+        ask: Ask,
+    ) -> Result<Answer, DbErr> {
+        let forgets = self.forgets_after(&over);
+        if self.sqlite.is_some() {
+            let answer = over.pass(request, ask).await;
+            drop(forgets);
+            return answer;
         }
-        self.forget();
+        let request = request.into_owned();
+        match over {
+            Over::Pool(db) => {
+                let db = db.clone();
+                to_the_end(async move {
+                    let answer = send(&db, request, ask).await;
+                    drop(forgets);
+                    answer
+                })
+                .await
+            }
+            Over::Transaction(db, state) => {
+                let (share, db) = (state.share().await, Arc::clone(db));
+                to_the_end(async move {
+                    let answer = send(&*db, request, ask).await;
+                    drop(forgets);
+                    // Before the turn: whoever has that may end the transaction.
+                    drop(db);
+                    drop(share);
+                    answer
+                })
+                .await
+            }
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -375,12 +430,10 @@ impl Capture {
                     self.settle(db, state).await?;
                 }
             }
-            let defines = may_define(request.sql());
-            let answer = over.pass(request, ask).await;
-            if defines {
-                self.forget_over(&over);
-            }
-            return answer;
+            return match may_define(request.sql()) {
+                true => self.define(over, request, ask).await,
+                false => over.pass(request, ask).await,
+            };
         }
         let planned = self.plan(&over, request.sql()).await?;
         if planned.begins && matches!(over, Over::Pool(_)) {
@@ -433,11 +486,7 @@ impl Capture {
         let plan = &planned.plan;
         match plan {
             Plan::Pass => return over.pass(request, ask).await,
-            Plan::Redefine => {
-                let answer = over.pass(request, ask).await;
-                self.forget_over(&over);
-                return answer;
-            }
+            Plan::Redefine => return self.define(over, request, ask).await,
             Plan::Refuse(refusal) => {
                 if let Some(done) = refusal.recorded() {
                     return self.unplanned(over, context, done, request, ask).await;
@@ -464,9 +513,11 @@ impl Capture {
         };
         // PostgreSQL's driver at times waits for ever for the answer to a statement of a transaction that was dropped on its way.
         let in_transaction = matches!(over, Over::Transaction(..));
+        let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
+        let forgets = defines.then(|| self.forgets_after(&over));
         let shielded = match self.backend {
             DbBackend::MySql => true,
-            DbBackend::Postgres => in_transaction,
+            DbBackend::Postgres => in_transaction || defines,
             _ => plan.steps().iter().any(replaces),
         };
         let again = may_record(plan.steps().iter().flat_map(Step::audited))
@@ -478,23 +529,35 @@ impl Capture {
                 let (planned, request) = (Arc::clone(planned), request.into_owned());
                 to_the_end(async move {
                     let steps = planned.plan.steps();
-                    capture.within((share, db, &state), &catalogue, context, steps, request, ask).await
+                    let over = (share, db, &*state);
+                    let answer = capture.within(over, &catalogue, context, steps, request, ask).await;
+                    drop(forgets);
+                    answer
                 })
                 .await
             }
             Over::Transaction(db, state) => {
                 let over = (state.share().await, Arc::clone(db), &**state);
-                self.within(over, &catalogue, context, plan.steps(), request, ask).await
+                let answer = self.within(over, &catalogue, context, plan.steps(), request, ask).await;
+                drop(forgets);
+                answer
             }
             Over::Pool(db) if shielded => {
                 let (capture, db, planned) = (Arc::clone(self), db.clone(), Arc::clone(planned));
                 let request = request.into_owned();
                 to_the_end(async move {
-                    capture.alone(&db, &catalogue, context, planned.plan.steps(), request, ask).await
+                    let steps = planned.plan.steps();
+                    let answer = capture.alone(&db, &catalogue, context, steps, request, ask).await;
+                    drop(forgets);
+                    answer
                 })
                 .await
             }
-            Over::Pool(db) => self.alone(db, &catalogue, context, plan.steps(), request, ask).await,
+            Over::Pool(db) => {
+                let answer = self.alone(db, &catalogue, context, plan.steps(), request, ask).await;
+                drop(forgets);
+                answer
+            }
         };
         if let (Err(error), Some((request, context))) = (&answer, again)
             && let Some(reason) = reason_of_refusal(error)
@@ -505,12 +568,9 @@ impl Capture {
             let done = Unplanned { tables, any: Vec::new(), reason };
             return self.unplanned(over, Some(&context), done, request, ask).await;
         }
-        let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         // Rows that are left out by a trigger which another program has made meanwhile look as if they had moved.
         let outdated = self.sqlite.as_ref().is_some_and(sqlite::Engine::take_outdated);
-        if defines {
-            self.forget_over(&over);
-        } else if outdated || have_moved(&answer) {
+        if outdated || have_moved(&answer) {
             self.forget();
         }
         answer
@@ -538,7 +598,8 @@ impl Capture {
     }
 
     async fn complete_unfinished(&self, db: &DatabaseTransaction, state: &State) -> Result<(), Error> {
-        let Some(unfinished) = state.take_unfinished() else { return Ok(()) };
+        // It stays until it is completed: this future may be dropped as well.
+        let Some(unfinished) = state.unfinished() else { return Ok(()) };
         let known = self.known().catalogue.clone();
         if let (Some(engine), Some(catalogue)) = (&self.sqlite, known) {
             let context = Arc::clone(&unfinished.context);
@@ -546,10 +607,10 @@ impl Capture {
             let over = (db, state, false);
             let work = self.work(&audit, &catalogue, over, context);
             if engine.complete(&work, &unfinished).await.is_ok_and(|done| done) {
+                state.end_write();
                 return Ok(());
             }
         }
-        state.set_unfinished(unfinished);
         Err(transaction::unfinished())
     }
 

@@ -144,7 +144,9 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         for table in tables.into_iter().take(1) {
             let schema = schema.to_lowercase();
             let (holds_rows, ruled) = (false, false);
-            catalogue.others.add(&view, OtherName { schema, table, audited, holds_rows, ruled, hidden });
+            let exactly = None;
+            let other = OtherName { schema, exactly, table, audited, holds_rows, ruled, hidden };
+            catalogue.others.add(&view, other);
         }
     }
     Ok(catalogue)

@@ -11,6 +11,8 @@ use crate::capture::sql::{TableName, Words};
 pub(in crate::capture) struct OtherName {
     /// The schema that it is in, in lower case.
     pub(super) schema: String,
+    /// The name itself, where its case counts (PostgreSQL).
+    pub(super) exactly: Option<String>,
     /// The table whose rows they are.
     pub(in crate::capture) table: String,
     /// Whether that table is audited; else audited rows follow it by foreign keys.
@@ -40,9 +42,15 @@ impl OtherNames {
 
     /// What is written under a name in a statement.
     pub(super) fn get(&self, name: &TableName) -> Option<&OtherName> {
-        let meant = |other: &&OtherName| match &name.schema {
-            Some(schema) => other.schema == schema.to_lowercase(),
-            None => !other.hidden,
+        let meant = |other: &&OtherName| {
+            let named = other.exactly.as_ref().is_none_or(|exactly| *exactly == name.name);
+            named
+                && match name.schema.as_ref().map(|schema| schema.to_lowercase()) {
+                    // Of whichever session it is.
+                    Some(schema) if schema == "pg_temp" => other.schema.starts_with("pg_temp_"),
+                    Some(schema) => other.schema == schema,
+                    None => !other.hidden,
+                }
         };
         self.0.get(&name.name.to_lowercase())?.iter().find(meant)
     }
@@ -50,7 +58,10 @@ impl OtherNames {
     /// What the rows of this table or view are.
     pub(super) fn of(&self, (schema, name): &TableId) -> Option<&OtherName> {
         let schema = schema.to_lowercase();
-        self.0.get(&name.to_lowercase())?.iter().find(|other| other.schema == schema)
+        let is = |other: &&OtherName| {
+            other.schema == schema && other.exactly.as_ref().is_none_or(|exactly| exactly == name)
+        };
+        self.0.get(&name.to_lowercase())?.iter().find(is)
     }
 
     /// One of the names in a text, whichever schema is meant.
@@ -69,6 +80,7 @@ mod tests {
     fn c17_a_name_means_what_it_means_in_its_schema() {
         let other = |schema: &str, table: &str, audited: bool, hidden: bool| OtherName {
             schema: schema.into(),
+            exactly: None,
             table: table.into(),
             audited,
             holds_rows: false,
@@ -79,6 +91,10 @@ mod tests {
         names.add("Recent", other("archive", "house", true, true));
         names.add("recent", other("public", "street", false, false));
         names.add("recent", other("public", "city", true, false));
+        names.add(
+            "Mine",
+            OtherName { exactly: Some("Mine".into()), ..other("pg_temp_3", "house", true, false) },
+        );
         let get = |schema: Option<&str>, name: &str| {
             let name = TableName { schema: schema.map(str::to_owned), name: name.to_owned() };
             names.get(&name).map(|other| other.table.as_str())
@@ -87,6 +103,8 @@ mod tests {
         assert_eq!(get(Some("Archive"), "recent"), Some("house"));
         assert_eq!(get(Some("other"), "recent"), None);
         assert_eq!(get(None, "house"), None);
+        assert_eq!(get(Some("pg_temp"), "Mine"), Some("house"));
+        assert_eq!((get(None, "Mine"), get(None, "mine")), (Some("house"), None));
         let of = |schema: &str| names.of(&(schema.into(), "recent".into())).map(|other| other.table.as_str());
         assert_eq!((of("archive"), of("public"), of("main")), (Some("house"), Some("city"), None));
         assert!(names.find_in(&Words::of("CALL p('recent')")).is_some());

@@ -9,28 +9,46 @@ use super::{Catalogue, ColumnFacts, OtherName, TableId, action, quoted, texts};
 use crate::capture::text::quote;
 use crate::registry::Audited;
 
-/// The views of tables, and their partitions, children and parents.
+/// The views of tables, and their partitions, children and parents. What is written to a child of a parent is no row of the table.
 const RELATIVES: &str = "\
-    WITH RECURSIVE related(wanted, oid) AS ( \
-      SELECT w.name, pg_catalog.to_regclass(w.name)::oid FROM unnest($1::text[]) AS w(name) \
-      UNION \
-      SELECT r.wanted, x.oid FROM related r CROSS JOIN LATERAL ( \
-        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid \
-        UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid \
-        UNION SELECT w.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid \
-          WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid) AS x(oid)) \
+    WITH RECURSIVE wanted(name, oid) AS ( \
+      SELECT w.name, pg_catalog.to_regclass(w.name)::oid FROM unnest($1::text[]) AS w(name)), \
+    above(name, oid) AS ( \
+      SELECT w.name, i.inhparent FROM wanted w JOIN pg_catalog.pg_inherits i ON i.inhrelid = w.oid \
+      UNION SELECT a.name, i.inhparent FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid), \
+    below(name, oid) AS ( \
+      SELECT w.name, w.oid FROM wanted w \
+      UNION SELECT b.name, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid), \
+    related(wanted, oid) AS ( \
+      (SELECT a.name, a.oid FROM above a UNION SELECT b.name, b.oid FROM below b) \
+      UNION SELECT r.wanted, w.ev_class FROM related r \
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = r.oid \
+        JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid) \
     SELECT r.wanted, n.nspname::text AS schema, c.relname::text AS name, c.relkind NOT IN ('v', 'm') AS holds_rows, \
       c.relkind <> 'm' AS is_written, \
       c.relkind NOT IN ('v', 'm') AND c.relhasrules AS ruled, \
-      COALESCE(pg_catalog.to_regclass(pg_catalog.quote_ident(c.relname)) <> c.oid, FALSE) AS hidden \
+      c.relpersistence <> 't' AND COALESCE(pg_catalog.to_regclass(pg_catalog.quote_ident(c.relname)) <> c.oid, FALSE) AS hidden \
     FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
+
+/// The tables that names mean. A view comes second to a table of its name that another schema of `search_path` has: what is written
+/// to that table counts.
+const MEANT: &str = "\
+    SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name FROM unnest($1::text[]) AS w(name) \
+    JOIN pg_catalog.pg_class f ON f.oid = pg_catalog.to_regclass(w.name) \
+    JOIN pg_catalog.pg_class c ON c.oid = COALESCE((SELECT t.oid FROM pg_catalog.pg_class t \
+        JOIN pg_catalog.pg_namespace s ON s.oid = t.relnamespace \
+        WHERE f.relkind = 'v' AND strpos(w.name, '\".\"') = 0 AND t.relname = f.relname AND t.relkind IN ('r', 'p', 'f') \
+          AND s.nspname = ANY (pg_catalog.current_schemas(TRUE)) \
+        ORDER BY array_position(pg_catalog.current_schemas(TRUE), s.nspname) LIMIT 1), f.oid) \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 /// What a row of [`RELATIVES`] tells, with the name itself.
 fn other_name(row: &QueryResult, table: &str, audited: bool) -> Result<(TableId, OtherName), DbErr> {
     let id: TableId = (row.try_get("", "schema")?, row.try_get("", "name")?);
     let other = OtherName {
         schema: id.0.to_lowercase(),
+        exactly: Some(id.1.clone()),
         table: table.to_owned(),
         audited,
         holds_rows: row.try_get("", "holds_rows")?,
@@ -48,10 +66,11 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
           SELECT r.oid, r.oid FROM (SELECT pg_catalog.to_regclass(w.name)::oid AS oid FROM unnest($1::text[]) AS w(name)) r \
           UNION SELECT b.root, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid), \
         fired AS MATERIALIZED ( \
-          SELECT b.root, bool_or(t.tgtype & 2 = 0) AS after FROM below b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid \
+          SELECT b.root, bool_or(t.tgtype & 2 = 0) AS after, bool_or(t.tgtype & 3 = 3) AS before FROM below b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid \
           WHERE NOT t.tgisinternal GROUP BY b.root) \
         SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
-          COALESCE(f.after, FALSE) AS after, \
+          COALESCE(f.after, FALSE) AS after, COALESCE(f.before, FALSE) AS before, \
+          EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS ruled, \
           f.root IS NOT NULL OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS triggers, \
           c.relhassubclass \
             OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 2 = 2) \
@@ -106,10 +125,23 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         JOIN pg_catalog.pg_class cc ON cc.oid = c.oid JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace \
         JOIN pg_catalog.pg_class pc ON pc.oid = p.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
         WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))";
-    let names: Vec<(String, &str)> = audited
+    let asked: Vec<(String, &str)> = audited
         .iter()
         .map(|audited| (quoted(DbBackend::Postgres, &audited.policy.table), audited.policy.table.as_str()))
         .collect();
+    let all: Vec<String> = asked.iter().map(|(quoted, _)| quoted.clone()).collect();
+    let meant = Statement::from_sql_and_values(DbBackend::Postgres, MEANT, [Value::from(all)]);
+    let mut names: Vec<(String, &str)> = Vec::with_capacity(asked.len());
+    for row in db.query_all_raw(meant).await? {
+        let wanted: String = row.try_get("", "wanted")?;
+        let table = format!(
+            "{}.{}",
+            quote(DbBackend::Postgres, &row.try_get::<String>("", "schema")?),
+            quote(DbBackend::Postgres, &row.try_get::<String>("", "name")?)
+        );
+        names
+            .extend(asked.iter().filter(|(name, _)| *name == wanted).map(|(_, name)| (table.clone(), *name)));
+    }
     let wanted: Vec<String> = names.iter().map(|(quoted, _)| quoted.clone()).collect();
     let table_of =
         |quoted: &str| names.iter().find(|(name, _)| name == quoted).map(|(_, table)| (*table).to_owned());
@@ -122,7 +154,9 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         let facts = catalogue.tables.entry(table).or_default();
         facts.id = (row.try_get("", "schema")?, row.try_get("", "name")?);
         facts.after_triggers = row.try_get("", "after")?;
+        facts.before_triggers = row.try_get("", "before")?;
         facts.triggers = row.try_get("", "triggers")?;
+        facts.ruled = row.try_get("", "ruled")?;
         facts.leaves_out = row.try_get("", "leaves_out")?;
         facts.partitioned = row.try_get("", "partitioned")?;
         facts.columns.push(ColumnFacts {

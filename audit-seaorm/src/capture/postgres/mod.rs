@@ -57,7 +57,7 @@ pub(super) async fn at_once<C: ConnectionTrait>(
     let fits = |trip: &&OneTrip| usual && audit.records(trip.action) && trip.fits(MOST_VALUES);
     let Some(trip) = rewritten.one_trip.as_ref().filter(fits) else { return Ok(None) };
     let values = request.values();
-    let piece = Pieces { step, sql: request.sql(), audited, facts };
+    let piece = Pieces { step, sql: request.sql(), audited, facts, catalogue };
     let Some(Ready { texts, added }) = trip.ready(audit, context, transaction, piece, values) else {
         return Ok(None);
     };
@@ -133,9 +133,11 @@ pub(super) async fn run(
         }
         _ => Reached::default(),
     };
-    let known = match &rewritten.conflicting {
-        Some(conflicting) => read(work, audited, conflicting, values).await?,
-        None => Vec::new(),
+    let known = match (&rewritten.conflicting, &rewritten.before) {
+        (Some(conflicting), _) => read(work, audited, conflicting, values).await?,
+        // Triggers may do something else with a row than what the statement says, and leave it out.
+        (None, Some(before)) if facts.before_triggers => read(work, audited, before, values).await?,
+        _ => Vec::new(),
     };
 
     work.state.begin_write(&work.context);
@@ -153,7 +155,7 @@ pub(super) async fn run(
             });
         }
     };
-    let mut images = rewritten.images(audited, &rows, known)?;
+    let (mut images, left) = rewritten.images(audited, &rows, known)?;
     if rewritten.conflicting.is_some() && facts.partitioned {
         let new = images.iter().filter(|image| image.old.is_none()).filter_map(|image| image.new.as_ref());
         let finds = without_columns(finds(audited, new));
@@ -176,6 +178,23 @@ pub(super) async fn run(
                 return Err(refused(&audited.policy.table, GONE));
             }
             image.new = found;
+        }
+    }
+    if facts.triggers {
+        // Rows that triggers have put back, and those that they have left out of the statement.
+        let gone = |image: &&mut Image| image.new.is_none();
+        let back = finds(
+            audited,
+            images.iter().filter(|image| image.new.is_none()).filter_map(|image| image.old.as_ref()),
+        );
+        let mut now = current(work.db, audited, back).await?;
+        for image in images.iter_mut().filter(gone) {
+            image.new = image.old.as_ref().and_then(|old| now.remove(&key(audited, &**old)));
+        }
+        let mut now = current(work.db, audited, finds(audited, &left)).await?;
+        for old in left {
+            let new = now.remove(&key(audited, &*old));
+            images.push(Image::new(audited, Some(old), new));
         }
     }
     reached.after(work.db, &mut images).await?;
@@ -281,7 +300,8 @@ impl Rewritten {
         catalogue: &Catalogue,
     ) -> Result<&'a Self, &'a str> {
         let rewritten = step.rewritten.get_or_init(|| {
-            let piece = Pieces { step, sql, audited, facts };
+            let piece = Pieces { step, sql, audited, facts, catalogue };
+            piece.check()?;
             let mut rewritten = match &step.parsed.what {
                 What::Insert(insert) => piece.insert(insert),
                 What::Update(update) => piece.update(update),
@@ -303,12 +323,13 @@ impl Rewritten {
         rewritten.as_ref().map_err(String::as_str)
     }
 
+    /// The rows as they were and are, and those known before that the statement doesn't tell of.
     fn images(
         &self,
         audited: &Arc<Audited>,
         rows: &[QueryResult],
         known: Vec<Row>,
-    ) -> Result<Vec<Image>, DbErr> {
+    ) -> Result<(Vec<Image>, Vec<Row>), DbErr> {
         let mut known: HashMap<String, Row> =
             known.into_iter().map(|row| (key(audited, &*row), row)).collect();
         let mut images = Vec::with_capacity(rows.len());
@@ -324,9 +345,14 @@ impl Rewritten {
                     return Err(in_between(&audited.policy.resource));
                 }
             }
+            if let Some(old) = &old {
+                known.remove(&key(audited, &**old));
+            }
             images.push(Image::new(audited, old, new));
         }
-        Ok(images)
+        let mut left: Vec<(String, Row)> = known.into_iter().collect();
+        left.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
+        Ok((images, left.into_iter().map(|(_, row)| row).collect()))
     }
 }
 
@@ -337,14 +363,58 @@ struct Pieces<'a> {
     sql: &'a str,
     audited: &'a Audited,
     facts: &'a TableFacts,
+    catalogue: &'a Catalogue,
 }
 
 impl Pieces<'_> {
+    /// Refuses what can't be a part of a `WITH` with further parts.
+    fn check(self) -> Result<(), String> {
+        if self.facts.ruled {
+            return Err("a rule of the table rewrites what is written to it; use a trigger".into());
+        }
+        let (target, with) = match &self.step.parsed.what {
+            What::Insert(insert) => (&insert.target, &insert.with),
+            What::Update(update) => (&update.target, &update.with),
+            What::Delete(delete) => (&delete.target, &delete.with),
+            _ => return Ok(()),
+        };
+        let hides = |with: &super::sql::With| with.names.contains(&target.name.name);
+        if target.name.schema.is_none() && with.as_ref().is_some_and(hides) {
+            return Err("a part of its WITH has the name of the table; give it another".into());
+        }
+        Ok(())
+    }
+
+    /// Whether a function of the statement's that may say something else each time stands in this piece of it.
+    fn calls(self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        let called = self.step.parsed.functions.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
+        called.into_iter().any(|name| self.catalogue.varies(name) && text.contains(name))
+    }
+
+    /// Whether an expression calls a function that may say something else each time.
+    fn varies(self, text: &str) -> bool {
+        let mut before = text.split('(');
+        // What is behind the last bracket isn't called.
+        _ = before.next_back();
+        let called = before.filter_map(|text| {
+            let text = text.trim_end().trim_end_matches('"');
+            text.rsplit(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').next()
+        });
+        called.into_iter().any(|name| self.catalogue.varies(name))
+    }
+
     fn insert(self, insert: &Insert) -> Result<Rewritten, String> {
         let parsed = &self.step.parsed;
         let body = insert.body.start..end_of_body(&insert.body, insert.returning.as_ref());
         let alias = alias(BACKEND, self.sql, &insert.target);
         let conflicting = match &insert.conflict {
+            // A trigger before it may change or replace the row that is there.
+            Conflict::None | Conflict::Nothing if self.facts.before_triggers => {
+                let fields = self.audited.policy.fields.iter().filter(|field| field.key);
+                let columns: Vec<String> = fields.map(|field| field.column.clone()).collect();
+                self.conflicting(insert, &columns, &alias).ok()
+            }
             Conflict::None | Conflict::Nothing => None,
             Conflict::Update { columns, assigned, .. } => {
                 let is_key = |column: &String| {
@@ -372,7 +442,7 @@ impl Pieces<'_> {
         self.with(&mut text, insert.with.as_ref());
         text.push("audit_n AS (").piece(self.sql, parsed, &body).push(" RETURNING ");
         self.image(&mut text, &alias, NEW);
-        let tells_made = conflicting.is_some() && !self.facts.partitioned;
+        let tells_made = matches!(insert.conflict, Conflict::Update { .. }) && !self.facts.partitioned;
         if tells_made {
             text.push(", (").push(&alias).push(".xmax = 0) AS ").push(MADE);
         }
@@ -565,8 +635,14 @@ impl Pieces<'_> {
             Some(names) => names.clone(),
             None => self.facts.columns.iter().map(|column| column.name.clone()).collect(),
         };
-        let positions: Option<Vec<usize>> =
+        let positions: Vec<Option<usize>> =
             columns.iter().map(|column| names.iter().position(|name| name == column)).collect();
+        // What a column is given that the statement leaves out; `None` if no row can have it already, or else the race is found out
+        // afterwards: a number from a sequence, say.
+        let default = |column: &String| {
+            let facts = self.facts.columns.iter().find(|facts| facts.name == *column)?;
+            facts.default.as_deref().filter(|default| !self.varies(default))
+        };
         let mut text = Text::new(BACKEND);
         if let Some(with) = &insert.with {
             text.push(if with.recursive { "WITH RECURSIVE " } else { "WITH " });
@@ -576,28 +652,47 @@ impl Pieces<'_> {
         self.image(&mut text, alias, OLD);
         text.push(" FROM ").push(&table(BACKEND, self.sql, &insert.target)).push(" WHERE ");
         let column = |name: &String| format!("{alias}.{}", quote(BACKEND, name));
-        match (&insert.source, positions) {
-            // A column of the key gets its default: no row can have it already, or the race is found out afterwards.
-            (Source::Default, _) | (Source::Values(_), None) => _ = text.push("FALSE"),
-            (Source::Values(rows), Some(positions)) => {
-                for (at, row) in rows.iter().enumerate() {
-                    text.push(if at == 0 { "(" } else { ") OR (" });
-                    for (at, (name, position)) in columns.iter().zip(&positions).enumerate() {
-                        let value = row.get(*position).ok_or("its rows have different lengths")?;
-                        let given = self.sql.get(value.clone()).unwrap_or_default();
-                        if given.trim().eq_ignore_ascii_case("default") {
+        match &insert.source {
+            Source::Default => _ = text.push("FALSE"),
+            Source::Values(rows) => {
+                let mut any = false;
+                for row in rows {
+                    let mut parts = Vec::with_capacity(columns.len());
+                    for (name, position) in columns.iter().zip(&positions) {
+                        let value = match position {
+                            Some(at) => Some(row.get(*at).ok_or("its rows have different lengths")?),
+                            None => None,
+                        };
+                        let given = value.and_then(|value| self.sql.get(value.clone())).unwrap_or("default");
+                        if self.varies(given) && self.calls(given) {
                             return Err(format!(
-                                "its key column `{name}` is given as DEFAULT; pass the value"
+                                "the value of its key column `{name}` is another one each time; ask for it before, and pass it"
                             ));
                         }
+                        match value {
+                            _ if given.trim().eq_ignore_ascii_case("default") => {
+                                parts.extend(default(name).map(|default| (name, None, default)));
+                            }
+                            value => parts.push((name, value, given)),
+                        }
+                    }
+                    if parts.len() < columns.len() {
+                        continue;
+                    }
+                    text.push(if any { ") OR (" } else { "(" });
+                    any = true;
+                    for (at, (name, value, given)) in parts.into_iter().enumerate() {
                         text.push(if at == 0 { "" } else { " AND " }).push(&column(name)).push(" = ");
-                        text.piece(self.sql, parsed, value);
+                        match value {
+                            Some(value) => _ = text.piece(self.sql, parsed, value),
+                            None => _ = text.push(given),
+                        }
                     }
                 }
-                text.push(")");
+                text.push(if any { ")" } else { "FALSE" });
             }
-            (Source::Query(_), None) => _ = text.push("FALSE"),
-            (Source::Query(query), Some(_)) => {
+            Source::Query(_) if positions.iter().any(Option::is_none) => _ = text.push("FALSE"),
+            Source::Query(query) => {
                 let list = |of: &str| -> String {
                     let names: Vec<String> =
                         columns.iter().map(|name| format!("{of}.{}", quote(BACKEND, name))).collect();

@@ -1,13 +1,15 @@
 //! Definitions: what is known of the database's tables is known anew after them, and by whom, however they end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use audit_seaorm::{Audit, AuditConnection, Config, is_audit_error, suspended};
 use audit_tests::{DbBackend, TestDb, db_test};
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, Statement, TransactionTrait};
+use tokio::time::timeout;
 
 use super::hostile::{shelves, told};
-use super::sessions::{audited, single, waiting};
+use super::sessions::{audited, single, until, waiting};
 use crate::fixtures::{entries, set_up_shelves, tree};
 
 async fn execute(t: &TestDb, statements: &[&str]) {
@@ -340,4 +342,76 @@ db_test!(c15_a_transaction_is_not_begun_by_sql_over_a_pool, async |t| {
     db.execute_unprepared("BEGIN; SELECT 1; COMMIT").await.unwrap();
     db.execute_unprepared("UPDATE shelf SET label = 'x' WHERE room = 'b'").await.unwrap();
     assert_eq!(entries(t).await.len(), 1);
+});
+
+// A server goes on with a definition whose future was dropped, and what was known before stayed.
+db_test!(c16_a_definition_that_is_dropped_while_it_waits_is_known, on(postgres, mysql), async |t| {
+    for way in ["pool", "transaction", "suspended", "record"] {
+        if way == "transaction" && t.backend == DbBackend::MySql {
+            continue;
+        }
+        for sql in [
+            "DROP TABLE IF EXISTS node",
+            "DROP TABLE IF EXISTS wing",
+            "DROP TABLE IF EXISTS house",
+            "DROP TABLE IF EXISTS block",
+        ] {
+            t.execute(sql).await.unwrap();
+        }
+        set_up_block(t).await;
+        let mut options = t.options();
+        options.max_connections(4);
+        let db = audited(&Database::connect(options).await.unwrap());
+        db.execute_unprepared("UPDATE node SET label = label").await.unwrap();
+        db.execute_unprepared("DELETE FROM block WHERE id = 77").await.unwrap();
+        let other = single(t).await;
+        let lock = other.begin().await.unwrap();
+        lock.execute_unprepared(t.pick("", "LOCK TABLE node IN ROW EXCLUSIVE MODE", "SELECT * FROM node"))
+            .await
+            .unwrap();
+        let define = follows(t);
+        let done = async {
+            match way {
+                "transaction" => {
+                    let transaction = db.begin().await?;
+                    _ = timeout(Duration::from_millis(300), transaction.execute_unprepared(define)).await;
+                    let (ended, freed) = tokio::join!(transaction.commit(), async {
+                        tokio::task::yield_now().await;
+                        lock.rollback().await
+                    });
+                    freed?;
+                    return ended;
+                }
+                "suspended" => {
+                    _ = timeout(Duration::from_millis(300), suspended(db.execute_unprepared(define))).await
+                }
+                _ => _ = timeout(Duration::from_millis(300), db.execute_unprepared(define)).await,
+            }
+            lock.rollback().await
+        };
+        done.await.unwrap();
+        let count = t.pick(
+            "",
+            "SELECT count(*) FROM pg_constraint WHERE conrelid = 'node'::regclass AND confrelid = 'block'::regclass",
+            "SELECT count(*) FROM information_schema.referential_constraints WHERE constraint_schema = database() AND referenced_table_name = 'block'",
+        );
+        until("the foreign key", async || (t.value::<i64>(count).await.unwrap() == 1).then_some(())).await;
+        all_told(t, &db, "DELETE FROM block WHERE id = 1").await;
+        assert_eq!(t.value::<i64>("SELECT count(*) FROM node").await.unwrap(), 0, "{way}");
+    }
+});
+
+// It was put into a transaction, where it can't be.
+db_test!(c17_an_index_is_made_concurrently, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    let db = audited(&single(t).await);
+    for sql in [
+        "CREATE INDEX CONCURRENTLY shelf_label ON shelf (label)",
+        "REINDEX INDEX CONCURRENTLY shelf_label",
+        "DROP INDEX CONCURRENTLY shelf_label",
+    ] {
+        db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let made: Vec<_> = entries(t).await.into_iter().map(|entry| entry.action).collect();
+    assert_eq!(made, ["redefine"]);
 });

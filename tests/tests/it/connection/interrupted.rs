@@ -445,3 +445,35 @@ db_test!(c15_a_nested_transaction_is_dropped_by_a_thread_of_its_own, on(postgres
         "kept"
     );
 });
+
+// The first one's mark was taken before it was completed; a second future that was dropped meanwhile lost it, or left it done twice.
+db_test!(i1_a_second_dropped_future_leaves_the_first_to_be_completed, on(sqlite), async |t| {
+    set_up_shelves(t).await;
+    let db = audited(t).await;
+    let mut wrong = Vec::new();
+    for first in 1..10 {
+        for second in 1..14 {
+            let before = entries(t).await.len();
+            let transaction = db.begin().await.unwrap();
+            let label = format!("l{first}.{second}");
+            let sql = format!("UPDATE shelf SET label = '{label}' WHERE room = 'a'");
+            dropped(transaction.execute_unprepared(&sql), first).await;
+            match second % 2 {
+                0 => drop(dropped(transaction.begin(), second).await),
+                _ => {
+                    let next =
+                        transaction.execute_unprepared("UPDATE shelf SET label = 'second' WHERE room = 'zz'");
+                    drop(dropped(next, second).await);
+                }
+            }
+            let ended = transaction.commit().await;
+            let labels = t.column::<String>("SELECT label FROM shelf WHERE room = 'a'").await.unwrap();
+            let (now, made) =
+                (labels.iter().filter(|l| **l == label).count(), entries(t).await.len() - before);
+            if made != now {
+                wrong.push(format!("{first} and {second} polls: {now} rows, {made} entries, {ended:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+});

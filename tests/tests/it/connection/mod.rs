@@ -3,6 +3,7 @@
 mod alike;
 mod builders;
 mod bulk;
+mod by_triggers;
 mod cascades;
 mod cascading;
 mod chosen;

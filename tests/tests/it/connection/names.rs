@@ -2,7 +2,7 @@
 
 use audit_seaorm::{AuditConnection, is_audit_error};
 use audit_tests::{DbBackend, TestDb, db_test};
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use super::sessions::{audited, single};
 use crate::fixtures::{entries, set_up_shelves, tree};
@@ -157,4 +157,80 @@ db_test!(c17_a_refusal_names_what_is_of_concern, on(postgres, mysql), async |t| 
     assert!(text.contains("a table that is audited may be meant") && text.contains("CALL"), "{text}");
     let text = said("DO 'begin end'").await;
     assert!(!text.contains("` is audited"), "{text}");
+});
+
+// The schema as it is written, and what one session sees of a view, were taken for what all mean.
+db_test!(c17_temporary_views_are_no_way_around, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["CREATE TABLE plain (number INT, label TEXT)", "INSERT INTO plain VALUES (1, 'p')"]).await;
+    let mut options = t.options();
+    options.max_connections(2).min_connections(2);
+    let db = audited(&Database::connect(options).await.unwrap());
+    let first = db.begin().await.unwrap();
+    first.execute_unprepared("CREATE TEMP VIEW tv AS SELECT * FROM shelf").await.unwrap();
+    first.execute_unprepared("CREATE TEMP VIEW plain AS SELECT number, label FROM shelf").await.unwrap();
+    first.commit().await.unwrap();
+    for sql in [
+        "UPDATE tv SET label = 'x'",
+        "UPDATE pg_temp.tv SET label = 'x'",
+        "DELETE FROM pg_temp.tv",
+        "UPDATE pg_temp.plain SET label = 'x'",
+        "UPDATE plain SET label = 'y'",
+    ] {
+        // Over both connections.
+        let (one, other) = (db.begin().await.unwrap(), db.begin().await.unwrap());
+        for transaction in [one, other] {
+            let error = transaction.execute_unprepared(sql).await.unwrap_err();
+            assert!(is_audit_error(&error), "{sql}: {error}");
+            transaction.rollback().await.unwrap();
+        }
+    }
+    db.execute_unprepared("UPDATE public.plain SET label = 'y'").await.unwrap();
+    assert!(entries(t).await.iter().all(|entry| entry.action == "redefine"));
+});
+
+// The view was taken for the audited table.
+db_test!(c17_a_table_is_recorded_behind_a_view_of_its_name, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["CREATE SCHEMA api", "CREATE VIEW api.shelf AS SELECT * FROM public.shelf"]).await;
+    let mut options = t.options();
+    options.max_connections(1).set_schema_search_path("api,public");
+    let db = audited(&Database::connect(options).await.unwrap());
+    expect(
+        &db,
+        &[
+            ("UPDATE public.shelf SET label = 'p' WHERE room = 'b'", DONE),
+            ("UPDATE shelf SET label = 'q' WHERE room = 'b'", REFUSED),
+            ("UPDATE api.shelf SET label = 'q' WHERE room = 'b'", REFUSED),
+        ],
+    )
+    .await;
+    assert_eq!(entries(t).await.len(), 1);
+});
+
+// Names were compared without their case, and a child of a parent was taken for a relative.
+db_test!(c17_what_only_looks_like_a_relative_is_written, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(
+        t,
+        &[
+            "CREATE TABLE plain (number INT)",
+            "CREATE VIEW \"Plain\" AS SELECT * FROM shelf",
+            "CREATE TABLE base (label VARCHAR NOT NULL)",
+            "ALTER TABLE shelf INHERIT base",
+            "CREATE TABLE sibling () INHERITS (base)",
+        ],
+    )
+    .await;
+    expect(
+        &over(t).await,
+        &[
+            ("INSERT INTO plain VALUES (1)", DONE),
+            ("DELETE FROM \"Plain\"", REFUSED),
+            ("INSERT INTO sibling VALUES ('s')", DONE),
+            ("UPDATE base SET label = 'x'", REFUSED),
+            ("WITH shelf AS (SELECT 'b' AS room) DELETE FROM shelf WHERE room = 'a'", REFUSED),
+        ],
+    )
+    .await;
 });

@@ -390,7 +390,7 @@ db_test!(i4_a_refused_upsert_does_not_fail_the_transaction, on(postgres), async 
     for refused in [
         "INSERT INTO shelf VALUES ('a', 1, 'x') ON CONFLICT ON CONSTRAINT labels DO UPDATE SET label = 'y'",
         "INSERT INTO shelf VALUES ('a', 1, 'x') ON CONFLICT (room, number) DO UPDATE SET number = 9",
-        "INSERT INTO shelf (room, number, label) VALUES ('a', DEFAULT, 'x') ON CONFLICT (room, number) DO UPDATE SET label = 'y'",
+        "INSERT INTO shelf (room, number, label) VALUES ('a', floor(random() * 9), 'x') ON CONFLICT (room, number) DO UPDATE SET label = 'y'",
     ] {
         let error = transaction.execute_unprepared(refused).await.unwrap_err();
         assert!(audit_seaorm::is_audit_error(&error), "{error}");
