@@ -643,6 +643,12 @@ impl Pieces<'_> {
             let facts = self.facts.columns.iter().find(|facts| facts.name == *column)?;
             facts.default.as_deref().filter(|default| !self.varies(default))
         };
+        let generated = |name: &&String| self.facts.columns.iter().any(|c| c.generated && c.name == **name);
+        if let Some(name) = columns.iter().find(generated) {
+            return Err(format!(
+                "its ON CONFLICT names `{name}`, which the database generates; UPDATE such rows instead"
+            ));
+        }
         let mut text = Text::new(BACKEND);
         if let Some(with) = &insert.with {
             text.push(if with.recursive { "WITH RECURSIVE " } else { "WITH " });

@@ -52,7 +52,7 @@ db_test!(i2_upserts_that_plain_postgres_takes, on(postgres), async |t| {
         "INSERT INTO shelf (room, number, label, code) VALUES ('A', 1, 'generated', 6) ON CONFLICT (low, number) DO UPDATE SET label = excluded.label",
         "INSERT INTO shelf (room, number, label, code) VALUES ('p', 2, 'part', 8) ON CONFLICT (label) WHERE room = 'p' DO UPDATE SET code = excluded.code",
         "INSERT INTO shelf (room, number, label, code) VALUES ('a', 1, 'where', 8) ON CONFLICT (room, number) DO UPDATE SET label = excluded.label WHERE shelf.label = 'nope'",
-    ], 6).await;
+    ], 4).await;
 });
 
 db_test!(i2_dates_after_9999, on(postgres), async |t| {
