@@ -27,7 +27,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { id: 0, audit: None, context: None, suspended: false, settled: false }
     }
 
@@ -82,7 +82,7 @@ impl Scope {
     }
 
     /// Runs `future` in this scope, under a new id.
-    async fn run<F: Future>(self, future: F) -> F::Output {
+    pub(crate) async fn run<F: Future>(self, future: F) -> F::Output {
         let scope = self.renumbered();
         let end = End(scope.id);
         SCOPE

@@ -1,13 +1,20 @@
 //! Transactions that begin and are rolled back, and work that runs to its end, also if whoever waits for it is dropped.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use futures_util::future::BoxFuture;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, TransactionOptions,
     TransactionTrait,
 };
+use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
+
+use crate::scope::Scope;
 
 /// The right to use a transaction's connection, and that of all transactions around it and within it: held while a write and
 /// its entries are under way.
@@ -32,7 +39,7 @@ impl Share {
 /// Begins a transaction, or a nested one.
 ///
 /// The drivers don't notice when the future of a BEGIN is dropped: MySQL's would give a connection with an open transaction back to the pool,
-/// and PostgreSQL's at times one that waits for an answer for ever. So that BEGIN gets a task of its own. SQLite's is safe.
+/// and PostgreSQL's at times one that waits for an answer for ever. So that BEGIN runs to its end. SQLite's is safe.
 pub(super) async fn begin<D>(
     db: &D,
     share: Share,
@@ -101,10 +108,43 @@ impl Begin for Arc<DatabaseTransaction> {
     }
 }
 
-/// Runs a future to its end in a task of its own, also if the one that waits for it is dropped.
+/// Runs a future to its end, also if the one that waits for it is dropped: from then on in a task of its own. Until then it needs none,
+/// which would have to be woken for each answer of the server.
 pub(super) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
 ) -> Result<T, DbErr> {
-    let task = crate::spawn(work).await;
-    task.map_err(|error| DbErr::Custom(format!("the task of the write has failed: {error}")))?
+    let (scope, runtime) = (Scope::current(), Handle::try_current().ok());
+    ToTheEnd { work: Some(Box::pin(work)), scope, runtime }.await
+}
+
+/// A future that isn't dropped before it has ended.
+struct ToTheEnd<T: Send + 'static> {
+    work: Option<BoxFuture<'static, Result<T, DbErr>>>,
+    /// Taken when it was made: there may be none where it is dropped.
+    scope: Option<Scope>,
+    runtime: Option<Handle>,
+}
+
+impl<T: Send + 'static> Future for ToTheEnd<T> {
+    type Output = Result<T, DbErr>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let failed = || Poll::Ready(Err(DbErr::Custom("the task of the write has failed".into())));
+        let Some(work) = &mut self.work else { return failed() };
+        // A panic of the driver's, by a value that it can't take, is an error of the write.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            self.work = None;
+        }
+        polled.unwrap_or_else(|_| failed())
+    }
+}
+
+impl<T: Send + 'static> Drop for ToTheEnd<T> {
+    fn drop(&mut self) {
+        if let (Some(work), Some(runtime)) = (self.work.take(), &self.runtime) {
+            let scope = self.scope.take().unwrap_or_else(Scope::empty);
+            drop(runtime.spawn(scope.run(work)));
+        }
+    }
 }
