@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -54,7 +55,14 @@ impl Audited {
 
     /// Reads a row out of a result whose columns are named as the entity's, behind this prefix.
     pub(crate) fn decode(&self, row: &QueryResult, prefix: &str) -> Result<Row, DbErr> {
-        (self.declared.decode)(row, prefix)
+        // The driver panics at a value for which the field's type has no room, such as a date of infinity.
+        let decoded = catch_unwind(AssertUnwindSafe(|| (self.declared.decode)(row, prefix)));
+        decoded.unwrap_or_else(|_| {
+            let table = &self.policy.table;
+            Err(DbErr::Type(format!(
+                "a value in a row of `{table}` is beyond what its field's type can hold"
+            )))
+        })
     }
 
     /// The entity's columns with the expressions that SeaORM reads them by; `source` gives the raw column.

@@ -70,6 +70,23 @@ db_test!(i2_dates_after_9999, on(postgres), async |t| {
     assert_eq!(all[1]["new"], all[2]["old"], "{all:?}");
 });
 
+// The driver panicked at it, out of the statement.
+db_test!(i2_a_value_beyond_its_type_is_refused, on(postgres), async |t| {
+    create_table(t, dated::Entity).await;
+    t.execute("INSERT INTO hostile_dated VALUES (1, '2001-01-01')").await.unwrap();
+    let db = connect(t);
+    let update = "UPDATE hostile_dated SET day = 'infinity'";
+    let error = db.execute_unprepared(update).await.unwrap_err();
+    assert!(error.to_string().contains("beyond what its field's type can hold"), "{error}");
+    let transaction = db.begin().await.unwrap();
+    let error = transaction.execute_unprepared(update).await.unwrap_err();
+    assert!(error.to_string().contains("beyond what its field's type can hold"), "{error}");
+    transaction.commit().await.unwrap_err();
+    assert_eq!(entries(t).await.len(), 0);
+    db.execute_unprepared("UPDATE hostile_dated SET day = '2002-01-01'").await.unwrap();
+    assert_eq!(entries(t).await.len(), 1);
+});
+
 db_test!(i2_ten_thousand_rows, async |t| {
     create_table(t, keys::shelf::Entity).await;
     let db = connect(t);
