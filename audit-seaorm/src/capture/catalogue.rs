@@ -61,7 +61,8 @@ pub(super) struct TableFacts {
     pub(super) row_keys: Vec<Vec<String>>,
     /// Whether triggers of the user's run after a write: their effect is not in what the write returns.
     pub(super) after_triggers: bool,
-    /// Whether triggers of the user's run before the write of a row, which may be done otherwise by them, or not at all (PostgreSQL).
+    /// Whether triggers of the user's run before the write of a row, and may write by themselves what the statement then doesn't: their
+    /// text has a word for that (PostgreSQL).
     pub(super) before_triggers: bool,
     /// Whether rules rewrite what is written (PostgreSQL).
     pub(super) ruled: bool,

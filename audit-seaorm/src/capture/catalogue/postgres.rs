@@ -66,8 +66,11 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
           SELECT r.oid, r.oid FROM (SELECT pg_catalog.to_regclass(w.name)::oid AS oid FROM unnest($1::text[]) AS w(name)) r \
           UNION SELECT b.root, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid), \
         fired AS MATERIALIZED ( \
-          SELECT b.root, bool_or(t.tgtype & 2 = 0) AS after, bool_or(t.tgtype & 3 = 3) AS before FROM below b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid \
-          WHERE NOT t.tgisinternal GROUP BY b.root) \
+          SELECT b.root, bool_or(t.tgtype & 2 = 0) AS after, \
+            bool_or(t.tgtype & 3 = 3 AND (l.lanname NOT IN ('plpgsql', 'sql') \
+              OR p.prosrc ~* '\\m(insert|update|delete|merge|truncate|execute|perform|call|select)\\M')) AS before \
+          FROM below b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
+          JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE NOT t.tgisinternal GROUP BY b.root) \
         SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
           COALESCE(f.after, FALSE) AS after, COALESCE(f.before, FALSE) AS before, \
           EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind <> 'v') AS ruled, \
