@@ -3,6 +3,8 @@
 //!
 //! The least says what has changed and nothing else: not who, where or for what; it has no hash, and no secret is looked for.
 
+mod bulk;
+
 use std::time::{Duration, Instant};
 
 use audit_seaorm::{Audit, AuditConnection, AuditContext, Entry, Resource};
@@ -35,6 +37,19 @@ enum Way {
     Connection,
 }
 
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "nothing",
+            Self::Trigger => "what changed, by a trigger",
+            Self::Least => "what changed",
+            Self::Row => "an entry's row, of which nothing is computed",
+            Self::Unindexed => "an entry, without the indexes of resource, actor and tenant",
+            Self::Connection => "an entry",
+        }
+    }
+}
+
 /// The changed row as JSON, and under `old` what an update has found.
 const IN_ONE: [&str; 2] = [
     "UPDATE plain_account AS n SET owner = $1, balance = $2, rating = $3 FROM plain_account AS o \
@@ -52,6 +67,9 @@ pub(crate) async fn run(backend: DbBackend, rounds: usize) {
         compare(backend, Some(1), rounds).await;
     }
     compare(backend, None, rounds).await;
+    if backend == DbBackend::Postgres {
+        bulk::compare((rounds / 2).max(3)).await;
+    }
 }
 
 /// With a pool of so many connections; of ten, if nothing is said.
@@ -89,14 +107,6 @@ async fn compare(backend: DbBackend, pool: Option<u32>, rounds: usize) {
         }
     }
     for (way, pairs) in ways.iter().zip(&pairs).skip(1) {
-        let name = match way {
-            Way::Plain => "nothing",
-            Way::Trigger => "what changed, by a trigger",
-            Way::Least => "what changed",
-            Way::Row => "an entry's row, of which nothing is computed",
-            Way::Unindexed => "an entry, without the indexes of resource, actor and tenant",
-            Way::Connection => "an entry",
-        };
         let cells: Vec<String> = pairs
             .iter()
             .map(|pairs| {
@@ -104,7 +114,7 @@ async fn compare(backend: DbBackend, pool: Option<u32>, rounds: usize) {
                 format!("{}, {} -> {} µs", pairs.ratio(), base.as_micros(), each.as_micros())
             })
             .collect();
-        println!("| {name} | {} |", cells.join(" | "));
+        println!("| {} | {} |", way.name(), cells.join(" | "));
     }
     println!();
 }
