@@ -156,7 +156,7 @@ pub(super) async fn run(
         }
     };
     let (mut images, left) = rewritten.images(audited, &rows, known)?;
-    if rewritten.conflicting.is_some() && facts.partitioned {
+    if step.is_upsert() && facts.partitioned {
         let new = images.iter().filter(|image| image.old.is_none()).filter_map(|image| image.new.as_ref());
         let finds = without_columns(finds(audited, new));
         made(work, audited, finds).await?;
