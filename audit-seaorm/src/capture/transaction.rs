@@ -330,13 +330,24 @@ impl AuditTransaction {
         self.capture.run(over, self.context.as_ref(), request, ask).await
     }
 
-    /// Commits, with the entries.
+    /// Commits, with the entries. Once it waits for the database it goes on to its end, also if its future is dropped.
     ///
     /// # Errors
     /// As [`DatabaseTransaction::commit`]; also if a write was cancelled half-way and its entries can't be completed:
     /// then everything is rolled back.
     pub async fn commit(self) -> Result<(), DbErr> {
-        let _turn = self.state.turn().await;
+        let share = self.state.share().await;
+        // The drivers would send a rollback after the commit that they didn't see end. To a savepoint that is gone, that is an
+        // error: of the next statement, or of a connection on its way back to the pool, which may then wait for ever to be closed.
+        begin::to_the_end(async move {
+            let result = self.commit_in_turn().await;
+            drop(share);
+            result
+        })
+        .await
+    }
+
+    async fn commit_in_turn(self) -> Result<(), DbErr> {
         let completed = self.capture.complete(&self.inner, &self.state).await;
         let Self { inner, state, hold, forgets: _forgets, .. } = self;
         let inner = own(inner, hold)?;

@@ -446,6 +446,27 @@ db_test!(c15_a_nested_transaction_is_dropped_by_a_thread_of_its_own, on(postgres
     );
 });
 
+// The driver rolled back to a savepoint that was released: an error of whoever was next, and at times a connection that never came back.
+db_test!(c15_a_commit_that_is_dropped_goes_on_to_its_end, async |t| {
+    set_up_shelves(t).await;
+    let db = audited(t).await;
+    for polls in 1..6 {
+        let before = entries(t).await.len();
+        let outer = db.begin().await.unwrap();
+        let nested = outer.begin().await.unwrap();
+        nested.execute_unprepared(LOST).await.unwrap();
+        drop(dropped(nested.commit(), polls).await);
+        outer.execute_unprepared(KEPT).await.unwrap_or_else(|error| panic!("{polls} polls: {error}"));
+        drop(dropped(outer.commit(), polls).await);
+        // It has the only connection after that.
+        run(&db, "UPDATE shelf SET label = 'next' WHERE room = 'a' AND number = 2").await;
+        let (labels, recorded) = changed(t, before).await;
+        let recorded: Vec<_> = recorded.iter().flatten().map(String::as_str).collect();
+        assert_eq!((labels.len(), &*recorded), (2, &["b/1", "a/1", "a/2"][..]), "{polls} polls: {labels:?}");
+        t.execute("UPDATE shelf SET label = 'again'").await.unwrap();
+    }
+});
+
 // The first one's mark was taken before it was completed; a second future that was dropped meanwhile lost it, or left it done twice.
 db_test!(i1_a_second_dropped_future_leaves_the_first_to_be_completed, on(sqlite), async |t| {
     set_up_shelves(t).await;
