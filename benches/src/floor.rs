@@ -48,6 +48,36 @@ impl Way {
             Self::Connection => "an entry",
         }
     }
+
+    /// The part of PostgreSQL's statement that writes the row of the log; its values are added to the others. `own` makes an
+    /// entry's id of the value that is given for it.
+    fn insert(
+        self,
+        work: Work,
+        id: i64,
+        changes: &str,
+        own: impl Fn(String) -> String,
+        values: &mut Vec<Value>,
+    ) -> String {
+        if self != Self::Row {
+            return format!("INSERT INTO least_log (changes) SELECT {changes} FROM n");
+        }
+        // What the row is and what it changed, the database has.
+        let expressions = COLUMNS.iter().zip(entry(work, id, String::new())).map(|(column, value)| {
+            let given = || {
+                values.push(value);
+                format!("${}", values.len())
+            };
+            match *column {
+                "resource_id" => "n.id::text".to_owned(),
+                "changes" => changes.to_owned(),
+                "id" => own(given()),
+                _ => given(),
+            }
+        });
+        let expressions = expressions.collect::<Vec<_>>().join(", ");
+        format!("INSERT INTO audit_log ({}) SELECT {expressions} FROM n", COLUMNS.join(", "))
+    }
 }
 
 /// The changed row as JSON, and under `old` what an update has found.
@@ -214,22 +244,7 @@ impl Log {
             _ => (IN_ONE[1].to_owned(), vec![Value::from(id)], "changes"),
         };
         let mut values: Vec<Value> = values;
-        let insert = if self.way == Way::Row {
-            let entry = entry(work, id, String::new());
-            // What the row is and what it changed, the database has.
-            let expressions = COLUMNS.iter().zip(entry).map(|(column, value)| match *column {
-                "resource_id" => "n.id::text".to_owned(),
-                "changes" => changes.to_owned(),
-                _ => {
-                    values.push(value);
-                    format!("${}", values.len())
-                }
-            });
-            let expressions = expressions.collect::<Vec<_>>().join(", ");
-            format!("INSERT INTO audit_log ({}) SELECT {expressions} FROM n", COLUMNS.join(", "))
-        } else {
-            format!("INSERT INTO least_log (changes) SELECT {changes} FROM n")
-        };
+        let insert = self.way.insert(work, id, changes, |value| value, &mut values);
         let sql = format!("WITH n AS ({changed}), l AS ({insert}) SELECT * FROM n");
         let row = self.t.db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
         Ok(match (work, row) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use audit_tests::DbBackend;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryTrait, Statement, Value};
 
-use super::{COLUMNS, Log, Way, entry};
+use super::{Log, Way};
 use crate::connection::Work;
 use crate::entity::{hooked, plain};
 use crate::measure::Pairs;
@@ -94,29 +94,10 @@ impl Log {
             Work::UpdateMany => (UPDATE.to_owned(), Vec::<Value>::new(), "changes"),
             _ => (DELETE.to_owned(), Vec::new(), "changes"),
         };
-        let insert = if self.way == Way::Row {
-            let entry = entry(work, 0, String::new());
-            let expressions = COLUMNS.iter().zip(entry).map(|(column, value)| match *column {
-                "resource_id" => "n.id::text".to_owned(),
-                "changes" => changes.to_owned(),
-                // Each row's is another one.
-                "id" => {
-                    values.push(value);
-                    format!(
-                        "(substr(${}::uuid::text, 1, 24) || lpad(to_hex(n.id), 12, '0'))::uuid",
-                        values.len()
-                    )
-                }
-                _ => {
-                    values.push(value);
-                    format!("${}", values.len())
-                }
-            });
-            let expressions = expressions.collect::<Vec<_>>().join(", ");
-            format!("INSERT INTO audit_log ({}) SELECT {expressions} FROM n", COLUMNS.join(", "))
-        } else {
-            format!("INSERT INTO least_log (changes) SELECT {changes} FROM n")
-        };
+        // Each row's entry is another one.
+        let own =
+            |id: String| format!("(substr({id}::uuid::text, 1, 24) || lpad(to_hex(n.id), 12, '0'))::uuid");
+        let insert = self.way.insert(work, 0, changes, own, &mut values);
         let sql = format!("WITH n AS ({changed}), l AS ({insert}) SELECT count(*) FROM n");
         self.t.db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await.map(|_| ())
     }

@@ -14,10 +14,11 @@ use sea_orm::Value;
 
 use super::super::sql::{Delete, Insert, Source, Update, What};
 use super::super::text::{Text, alias, quote, table};
+use super::BACKEND;
 use super::entry::Entries;
+use super::pieces::{Pieces, end_of_body};
 use super::rendering::Row;
 use super::suspicion::{LONGEST_NAME, is_far, longest_key};
-use super::{BACKEND, Pieces, end_of_body};
 use crate::Audit;
 
 /// A statement that also writes its entries.

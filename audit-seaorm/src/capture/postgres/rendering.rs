@@ -11,8 +11,9 @@ use sea_orm::sea_query::{Alias, Expr, PostgresQueryBuilder, Query};
 use super::super::catalogue::{ColumnFacts, TableFacts};
 use super::super::sql::Target;
 use super::super::text::{alias, quote};
+use super::BACKEND;
+use super::pieces::Pieces;
 use super::suspicion::LONGEST_NAME;
-use super::{BACKEND, Pieces};
 
 /// How a table's rows look in SQL.
 pub(super) struct Row<'a> {

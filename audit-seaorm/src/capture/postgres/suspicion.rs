@@ -7,7 +7,7 @@ use sea_orm::Value;
 
 use super::super::catalogue::ColumnFacts;
 use super::super::sql::{Insert, Source};
-use super::Pieces;
+use super::pieces::Pieces;
 use super::rendering::Row;
 
 /// Names for people are cut to this many characters; a text that is longer is for the program.
