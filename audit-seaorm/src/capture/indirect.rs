@@ -133,7 +133,7 @@ async fn look<'a>(
     let backend = ConnectionTrait::get_database_backend(work.db);
     if backend == DbBackend::MySql {
         let refused = |reason: &str| refused_parent(&parent.1, reason);
-        mysql::check_condition(work, step, sql, refused, [condition, tail, &None]).await?;
+        mysql::check_condition(work, step, refused, [condition, tail, &None]).await?;
         let limited = |tail: &Range<usize>| mysql::is_limit(sql.get(tail.clone()).unwrap_or_default());
         if tail.as_ref().is_some_and(limited) {
             let reason = "which rows its LIMIT takes isn't sure before; name them by a condition";

@@ -127,7 +127,6 @@ async fn is_stopped(work: &Work<'_>) -> Result<bool, DbErr> {
 pub(super) async fn check_condition(
     work: &Work<'_>,
     step: &Step,
-    sql: &str,
     refused: impl Fn(&str) -> DbErr + Send + Sync,
     pieces: [&Option<Range<usize>>; 3],
 ) -> Result<(), DbErr> {
@@ -173,11 +172,11 @@ pub(super) async fn check_condition(
         }
     }
     for range in pieces.into_iter().flatten() {
-        let text = sql.get(range.clone()).unwrap_or_default().to_ascii_lowercase();
-        if text.contains('@') {
+        let within = |places: &[usize]| places.iter().any(|at| range.contains(at));
+        if within(&step.parsed.variables) {
             return Err(refused("its condition has a variable; pass the value"));
         }
-        if !work.alone && text.contains("select") {
+        if !work.alone && within(&step.parsed.queries) {
             let reason = "a sub-select in its condition may see an older state than the statement itself; ask for the keys first, with a lock, or run it without a transaction";
             return Err(refused(reason));
         }
@@ -418,7 +417,7 @@ impl Look<'_> {
     }
 
     async fn check_condition(&self, pieces: [&Option<Range<usize>>; 3]) -> Result<(), DbErr> {
-        check_condition(self.work, self.step, self.sql, |reason| self.refused(reason), pieces).await
+        check_condition(self.work, self.step, |reason| self.refused(reason), pieces).await
     }
 
     /// Rows whose keys a trigger sets are under others than the statement says.

@@ -505,9 +505,14 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// A variable of MySQL, with its `@` or `@@`.
+    /// A variable of MySQL, with its `@` or `@@`; or what stands between the name of an account and that of its host.
     fn variable(&mut self) -> Result<(), Reason> {
         let start = self.at;
+        if let Some(b'\'' | b'"' | b'`') = self.peek(1) {
+            self.at += 1;
+            self.push(Kind::Op, start);
+            return Ok(());
+        }
         self.at += if self.peek(1) == Some(b'@') { 2 } else { 1 };
         let len = self.rest().find(|c| !in_name(c)).unwrap_or(self.rest().len());
         if len == 0 {

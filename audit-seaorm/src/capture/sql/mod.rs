@@ -56,6 +56,10 @@ pub(crate) struct Parsed {
     pub(crate) functions: Vec<String>,
     /// Its placeholders, by position.
     pub(crate) params: Vec<Param>,
+    /// Where it names variables of MySQL.
+    pub(crate) variables: Vec<usize>,
+    /// Where a query begins, its own or one within it.
+    pub(crate) queries: Vec<usize>,
 }
 
 /// A placeholder.
@@ -427,7 +431,19 @@ fn statements(sql: &str, lang: Lang, toks: &[Tok]) -> Result<Vec<Parsed>, Reason
         let params = params(sql, toks, &mut bare)?;
         let piece = Piece::new(sql, lang, toks)?;
         let shape::Shape { what, reads, functions } = shape::shape(&piece)?;
-        statements.push(Parsed { range, what, reads, functions, params });
+        let places = |found: fn(&str, Kind) -> bool| {
+            let found = |tok: &&Tok| sql.get(tok.range.clone()).is_some_and(|text| found(text, tok.kind));
+            toks.iter().filter(found).map(|tok| tok.range.start).collect()
+        };
+        let variables = match lang {
+            // With a name in quotes, the sign stands by itself.
+            Lang::My => places(|text, kind| matches!(kind, Kind::Word | Kind::Op) && text.contains('@')),
+            _ => Vec::new(),
+        };
+        let queries = places(|text, kind| {
+            kind == Kind::Word && ["SELECT", "TABLE"].iter().any(|word| word.eq_ignore_ascii_case(text))
+        });
+        statements.push(Parsed { range, what, reads, functions, params, variables, queries });
     }
     Ok(statements)
 }
@@ -481,6 +497,14 @@ fn unreadable(sql: &str, reason: &str, depends_on_sql_mode: bool) -> Script {
     let start = sql.len() - sql.trim_start().len();
     let what = What::Unreadable { reason: reason.to_owned(), words: Words::of(sql) };
     let range = start..start + text.len();
-    let parsed = Parsed { range, what, reads: Vec::new(), functions: Vec::new(), params: Vec::new() };
+    let parsed = Parsed {
+        range,
+        what,
+        reads: Vec::new(),
+        functions: Vec::new(),
+        params: Vec::new(),
+        variables: Vec::new(),
+        queries: Vec::new(),
+    };
     Script { statements: vec![parsed], depends_on_sql_mode }
 }

@@ -510,6 +510,13 @@ fn other_statements() {
         ("LOCK TABLE a, ONLY b IN SHARE UPDATE EXCLUSIVE MODE NOWAIT", Postgres, What::Upkeep),
         ("GRANT SELECT, UPDATE (x) ON a, s.b TO c", Postgres, What::Define(tables(&["a", "s.b", "c"]))),
         ("REVOKE INSERT, DELETE ON a FROM c", MySql, What::Define(tables(&["a", "c"]))),
+        ("GRANT SELECT (b), UPDATE ON a TO 'u'@'%' REQUIRE SSL", MySql, What::Define(tables(&["a"]))),
+        (
+            "GRANT ALL PRIVILEGES ON b.* TO 'u'@'10.0.0.%' IDENTIFIED BY 'p'",
+            MySql,
+            What::Define(tables(&["b"])),
+        ),
+        ("REVOKE ALL PRIVILEGES, GRANT OPTION FROM `u`@`h`", MySql, What::Define(tables(&["GRANT", "u"]))),
         ("SELECT 1 INTO @x", MySql, What::Read),
         ("SELECT a, b INTO @x, @y FROM c WHERE d = 'INTO' FOR UPDATE", MySql, What::Read),
         ("ANALYZE FORMAT=JSON SELECT a FROM b", MySql, What::Read),
@@ -761,7 +768,7 @@ fn soup() -> impl Strategy<Value = String> {
             "AS", "ON CONFLICT", "DO", "NOTHING", "t", "\"a\"", "`b`", "[c]", "'d'", "$1", "?", "(", ")", ",", "=", "*",
             ".", ";", "1", "--", "\n", "/*", "*/", "$$", "$a$", "E'", "'", "\"", "\\", "#", "ORDER BY", "LIMIT", "x",
             "IS DISTINCT FROM", "CASE", "END", "EXPLAIN", "BEGIN", "CREATE TABLE", "TRUNCATE", "MERGE", "é", "-", "[", "]",
-            "ON DUPLICATE KEY UPDATE", "DEFAULT VALUES", "OR REPLACE", "IGNORE", "INTO", "PRAGMA", "::", "@x", "ALL",
+            "ON DUPLICATE KEY UPDATE", "DEFAULT VALUES", "OR REPLACE", "IGNORE", "INTO", "PRAGMA", "::", "@x", "@'x'", "ALL",
         ]).prop_map(str::to_owned),
         1 => any::<String>(),
     ];

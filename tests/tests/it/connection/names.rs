@@ -124,7 +124,7 @@ db_test!(c17_locks_and_rights_are_no_writes, on(postgres, mysql), async |t| {
         t.execute(&format!("CREATE USER {user}")).await.unwrap();
         // Only the tables that it names can be used then: not the log.
         expect(&db, &[("LOCK TABLES shelf WRITE", REFUSED)]).await;
-        expect(&db, &[(&format!("GRANT SELECT, UPDATE (label) ON shelf TO {user}"), DONE)]).await;
+        expect(&db, &[(&format!("GRANT SELECT, UPDATE (label) ON shelf TO '{user}'@'%'"), DONE)]).await;
         t.execute(&format!("DROP USER {user}")).await.unwrap();
         let reads = [
             ("SELECT number, label INTO @n, @l FROM shelf LIMIT 1", true),

@@ -556,6 +556,33 @@ db_test!(c5_a_limit_after_a_sub_select_is_recorded_or_refused, on(mysql), async 
     .await;
 });
 
+// An address was taken for a variable, and a word for a sub-select.
+db_test!(c5_a_condition_is_not_judged_by_its_texts, on(mysql), async |t| {
+    set_up_shelves(t).await;
+    let db = audited(&single(t).await);
+    faithful(
+        t,
+        &db,
+        &[
+            ("UPDATE shelf SET label = 'a@b.c' WHERE label <> 'a@b.c' /* @ */", DONE),
+            ("UPDATE shelf SET label = 'x' WHERE label = 'a@b.c' AND `room` = 'b'", DONE),
+            ("UPDATE shelf SET label = 'y' WHERE label = @label", REFUSED),
+            ("UPDATE shelf SET label = 'y' WHERE label=@'label'", REFUSED),
+            ("UPDATE shelf SET label = 'y' WHERE label = @@version", REFUSED),
+        ],
+    )
+    .await;
+    let before = (shelves(t).await, entries(t).await.len());
+    let txn = db.begin().await.unwrap();
+    let update = "UPDATE shelf SET label = 'selected' WHERE label <> 'select 1' AND number = 1";
+    assert_eq!(txn.execute_unprepared(update).await.unwrap().rows_affected(), 2);
+    let refused = txn.execute_unprepared("DELETE FROM shelf WHERE number IN (SELECT 1)").await.unwrap_err();
+    assert!(is_audit_error(&refused), "{refused}");
+    txn.commit().await.unwrap();
+    let made = entries(t).await.split_off(before.1);
+    assert_eq!((made.len(), told(&made, before.0)), (2, Ok(shelves(t).await)));
+});
+
 // Each key was a condition of its own, of which the server made ranges for seconds (docs/BENCHMARKS.md).
 db_test!(c5_a_limit_of_ten_thousand_rows_is_held_to_them, on(mysql), async |t| {
     create_table(t, account::Entity).await;
