@@ -18,7 +18,7 @@ use super::catalogue::Catalogue;
 use super::reads::Reads;
 use super::sql::{Parsed, Script, TableName, What};
 use crate::Registry;
-pub(super) use refusal::{Refusal, may_record};
+pub(super) use refusal::{About, Refusal, may_record};
 pub(super) use settings::is_harmless;
 use settings::{DEPENDS, begins, names_one, sets_unnamed};
 use sort::leads;
@@ -212,15 +212,14 @@ impl Plans {
     }
 
     /// Whether a text that only reads may be more than it seems.
-    pub(super) fn doubt(&self, sql: &str, script: &Script) -> Option<String> {
+    pub(super) fn doubt(&self, sql: &str, script: &Script) -> Option<Refusal> {
         let text = sql.to_lowercase();
         let sets = script.statements.iter().flat_map(|parsed| &parsed.functions);
         if sets.clone().any(|name| name.ends_with("set_config")) && (sets_unnamed(&text) || names_one(&text))
         {
-            return Some(
-                "settings can change what statements mean; name the setting, and none that capture relies on"
-                    .into(),
-            );
+            let reason =
+                "settings can change what statements mean; name the setting, and none that capture relies on";
+            return Some(Refusal { about: About::Setting, ..reason.to_owned().into() });
         }
         let named = || self.tables.names().find(|name| text.contains(name.as_str()));
         if script.depends_on_sql_mode
@@ -230,12 +229,13 @@ impl Plans {
                 What::Unreadable { reason, .. } => Some(reason),
                 _ => None,
             });
-            return Some(match unread {
+            let reason = match unread {
                 Some(reason) => format!(
                     "`{name}` is audited, and this statement may change it but can't be parsed: {reason}"
                 ),
                 None => format!("`{name}` is audited, and this text may change it: {DEPENDS}"),
-            });
+            };
+            return Some(reason.into());
         }
         None
     }

@@ -10,7 +10,7 @@ use super::begin::to_the_end;
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
-use super::plan::{Plan, Planned, Plans, Refusal, Step, is_harmless, may_record};
+use super::plan::{About, Plan, Planned, Plans, Refusal, Step, is_harmless, may_record};
 use super::reads::Reading;
 use super::refusal::{have_moved, reason_of_refusal};
 use super::request::{Answer, Ask, Request, send};
@@ -148,8 +148,12 @@ fn may_define(sql: &str) -> bool {
 
 /// The error of a statement that is refused.
 fn refusal_of(refusal: &Refusal) -> DbErr {
-    let around = "if it has to run, use `without_audit`, which leaves an entry that says so";
-    to_db_err(Error::Refused(format!("{}; {around}", refusal.reason)))
+    let around = match refusal.about {
+        About::Rows => "; if it has to run, use `without_audit`, which leaves an entry that says so",
+        // What it would destroy outlives the block.
+        About::Own | About::Setting => "",
+    };
+    to_db_err(Error::Refused(format!("{}{around}", refusal.reason)))
 }
 
 impl Capture {
@@ -238,7 +242,7 @@ impl Capture {
             return Ok(());
         }
         match &self.plan(over, sql).await?.plan {
-            Plan::Refuse(refusal) if refusal.own => Err(refusal_of(refusal)),
+            Plan::Refuse(refusal) if refusal.about == About::Own => Err(refusal_of(refusal)),
             _ => Ok(()),
         }
     }
@@ -260,7 +264,7 @@ impl Capture {
     async fn made(&self, over: &Over<'_>, sql: &str, shared: bool) -> Result<Arc<Planned>, DbErr> {
         let script = super::sql::read(sql, self.backend);
         if let Some(doubt) = self.plans.doubt(sql, &script) {
-            return Ok(self.plans.keep(sql, Plan::Refuse(doubt.into()), Vec::new(), &script, shared));
+            return Ok(self.plans.keep(sql, Plan::Refuse(doubt), Vec::new(), &script, shared));
         }
         if script.statements.iter().all(|parsed| is_harmless(&parsed.what)) {
             let catalogue = match self.plans.may_read_unnamed(&script) {

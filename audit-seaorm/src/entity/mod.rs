@@ -29,7 +29,12 @@ pub(crate) fn needed() -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// Names of all tables and views of the audit, that of its migrations among them.
+/// Names of the tables of records.
+pub(crate) fn append_only() -> impl Iterator<Item = &'static str> {
+    own().take(7)
+}
+
+/// Names of all tables and views of the audit, those of records first, that of its migrations among them.
 pub(crate) fn own() -> impl Iterator<Item = &'static str> {
     [
         "audit_log",

@@ -18,8 +18,19 @@ pub(in crate::capture) struct Refusal {
     pub(super) tables: Vec<Arc<Audited>>,
     /// All audited tables, if its text doesn't tell. With none of either, it must not be done at all.
     pub(super) any: Vec<Arc<Audited>>,
-    /// Whether it would change what is the audit's own.
-    pub(in crate::capture) own: bool,
+    /// What it would change.
+    pub(in crate::capture) about: About,
+}
+
+/// What a refused statement would change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::capture) enum About {
+    /// Rows.
+    Rows,
+    /// What is the audit's own.
+    Own,
+    /// A setting of the connection, which would keep it.
+    Setting,
 }
 
 impl Refusal {
@@ -33,7 +44,7 @@ impl Refusal {
 
 impl From<String> for Refusal {
     fn from(reason: String) -> Self {
-        Self { why: reason.clone(), reason, tables: Vec::new(), any: Vec::new(), own: false }
+        Self { why: reason.clone(), reason, tables: Vec::new(), any: Vec::new(), about: About::Rows }
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use sea_orm::DbBackend;
 
-use super::own::{is_own, own, redefined};
+use super::own::{append_only, is_own, own, redefined, rewrites};
 use super::settings::changes_meaning;
 use super::step::{is_wanted, target_of};
-use super::{Plans, Refusal, Step};
+use super::{About, Plans, Refusal, Step};
 use crate::capture::catalogue::{Catalogue, OtherName};
 use crate::capture::sql::{Conflict, Parsed, TableName, What, Words};
 use crate::registry::Audited;
@@ -43,9 +43,10 @@ impl Plans {
             // Such a setting is about every table, so none is named.
             What::Setting(names) => {
                 if let Some(name) = changes_meaning(names) {
-                    return Err(
-                        format!("`{name}` changes what statements mean, and capture relies on it").into()
+                    let reason = format!(
+                        "`{name}` changes what statements mean, and capture relies on it; set it on a connection of its own"
                     );
+                    return Err(setting(reason));
                 }
             }
             What::Insert(_) | What::Update(_) | What::Delete(_) => self.write(&mut step, catalogue)?,
@@ -109,8 +110,11 @@ impl Plans {
     /// A statement that writes rows of one table.
     fn write(&self, step: &mut Step, catalogue: &Catalogue) -> Result<(), Refusal> {
         let Some(name) = target_of(&step.parsed) else { return Ok(()) };
+        if let Some(name) = rewrites(&step.parsed.what) {
+            return Err(append_only(name));
+        }
         if name.name == "pg_settings" {
-            return Err("settings can change what statements mean; use SET".to_owned().into());
+            return Err(setting("settings can change what statements mean; use SET".to_owned()));
         }
         // Only deletes and updates reach other tables by foreign keys; on SQLite, triggers count as well.
         let removes = match &step.parsed.what {
@@ -232,6 +236,10 @@ impl Plans {
 /// Whether a statement may empty tables that it doesn't name.
 fn empties(reason: &str) -> bool {
     reason.contains("TRUNCATE") || reason.contains("DROP of more")
+}
+
+fn setting(reason: String) -> Refusal {
+    Refusal { about: About::Setting, ..reason.into() }
 }
 
 fn stands_for(name: &str, other: &OtherName) -> String {

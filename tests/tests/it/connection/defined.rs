@@ -326,6 +326,8 @@ db_test!(c17_settings_that_capture_relies_on_are_refused, async |t| {
     for sql in settings {
         let done = db.execute_unprepared(sql).await;
         assert!(done.as_ref().is_err_and(is_audit_error), "{sql}: {done:?}");
+        // The pool's connection would keep it after the block.
+        assert!(!format!("{done:?}").contains("without_audit"), "{done:?}");
     }
 });
 

@@ -64,6 +64,9 @@ db_test!(c17_the_tables_of_the_audit_are_not_changed_in_passing, async |t| {
         let error = db.execute_unprepared(sql).await.expect_err(sql);
         assert!(is_audit_error(&error), "{error}");
         assert_named(&error, &["is the audit's own", "may empty them unseen: DROP"]);
+        // What destroys the log would take the entry with it that says who did.
+        let own = error.to_string().contains("is the audit's own");
+        assert_eq!(own, !error.to_string().contains("without_audit"), "{error}");
         if error.to_string().contains("is the audit's own") {
             // Nor while the audit rests, which leaves no entry.
             let error = suspended(db.execute_unprepared(sql)).await.expect_err(sql);
@@ -93,6 +96,49 @@ db_test!(c17_the_tables_of_the_audit_are_not_changed_in_passing, async |t| {
     done.unwrap().unwrap();
     let last = entries(t).await.pop().unwrap();
     assert_eq!((last.action.as_str(), last.reason.as_deref()), ("audit_suspended", Some("an old column")));
+});
+
+// Where the guards were gone, nothing refused it.
+db_test!(c17_records_are_neither_changed_nor_deleted_over_the_connection, async |t| {
+    library(t).await;
+    let db = audited(&t.db);
+    db.execute_unprepared("UPDATE loan SET reader = 'x' WHERE id = 1").await.unwrap();
+    let guards: &[&str] = t.pick(
+        &[
+            "DROP TRIGGER audit_log_refuse_delete",
+            "DROP TRIGGER audit_log_refuse_update",
+            "DROP TRIGGER audit_log_refuse_replace",
+        ],
+        &["DROP TRIGGER audit_log_append_only ON audit_log"],
+        &["DROP TRIGGER audit_log_refuse_delete", "DROP TRIGGER audit_log_refuse_update"],
+    );
+    for sql in guards {
+        t.execute(sql).await.unwrap();
+    }
+    let upsert = t.pick(
+        "INSERT OR REPLACE INTO audit_log SELECT * FROM audit_log",
+        "INSERT INTO audit_log SELECT * FROM audit_log ON CONFLICT (id) DO UPDATE SET action = 'read'",
+        "REPLACE INTO audit_log SELECT * FROM audit_log",
+    );
+    let written = entries(t).await;
+    assert_eq!(written.len(), 1);
+    for sql in
+        ["DELETE FROM audit_log", "UPDATE AUDIT_LOG SET action = 'read' WHERE action = 'update'", upsert]
+    {
+        if sql.contains("AUDIT_LOG") && t.backend == DbBackend::MySql {
+            continue; // There it may be another table.
+        }
+        let error = db.execute_unprepared(sql).await.expect_err(sql);
+        assert_named(&error, &["holds the audit's records"]);
+        let error = suspended(db.execute_unprepared(sql)).await.expect_err(sql);
+        assert_named(&error, &["holds the audit's records"]);
+        let transaction = db.begin().await.unwrap();
+        let error = transaction.execute_unprepared(sql).await.expect_err(sql);
+        assert!(is_audit_error(&error), "{error}");
+        transaction.commit().await.unwrap();
+    }
+    assert_eq!(entries(t).await, written);
+    assert_eq!(t.execute("DELETE FROM audit_log").await.unwrap().rows_affected(), 1);
 });
 
 db_test!(i1_a_read_only_database_refuses_as_without_audit, async |t| {
