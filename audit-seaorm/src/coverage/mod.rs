@@ -13,6 +13,7 @@
 //! # Ok(()) }
 //! ```
 
+mod guards;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::Audit;
 use crate::entity;
 use crate::registry::{Audited, Fate, Known};
 use crate::store::to_db_err;
+use guards::Guards;
 use tables::{Table, Tables};
 
 /// Names of our own tables begin so, those of other programs shouldn't.
@@ -91,6 +93,12 @@ pub enum State {
         /// What is missing.
         cause: String,
     },
+    /// A table of the audit's records can be changed: guards of it are gone or switched off. A waiver with the table's name says
+    /// why they may be. MySQL and MariaDB show them to those who may see triggers.
+    Unguarded {
+        /// Their names.
+        missing: Vec<String>,
+    },
     /// A name in the configuration that is no entity's: it does nothing, and something may be audited, or treated, as nobody
     /// wanted. It may be right for a resource of operations that are recorded by hand; then it is to be waived.
     Unmatched {
@@ -111,7 +119,7 @@ impl Audit {
     ///
     /// Views aren't tables, partitions belong to their parent. Left out are the tables of the database itself, of its
     /// extensions and of migrators, and those whose names begin with `audit_`, unless an entity has one. Of the audit's own tables
-    /// those are in the report that it needs and that aren't there.
+    /// those are in the report that it needs and that aren't there, or can be changed.
     ///
     /// # Errors
     /// The database's.
@@ -121,7 +129,8 @@ impl Audit {
             known.iter().filter_map(|known| Some(known.table.split_once('.')?.0.to_owned())).collect();
         let schemas: Vec<String> = schemas.into_iter().collect();
         let tables = Tables::load(db, &schemas).await?;
-        Ok(Report { audit: self, known, tables: &tables }.coverage())
+        let guards = Guards::load(db).await?;
+        Ok(Report { audit: self, known, tables: &tables, guards: &guards }.coverage())
     }
 
     /// Like [`coverage`](Self::coverage); for start-up.
@@ -151,7 +160,7 @@ impl Coverage {
     }
 
     /// The tables that are neither audited nor waived, those with columns or actions that are neither, tables that the audit
-    /// itself needs, and names in the configuration that are nobody's. A waiver about nothing and an entity without a table
+    /// itself needs, those of its records that can be changed, and names in the configuration that are nobody's. A waiver about nothing and an entity without a table
     /// leave nothing unrecorded: they are in the report, but no gaps.
     pub fn gaps(&self) -> impl Iterator<Item = &TableCoverage> {
         self.tables.iter().filter(|row| row.is_gap())
@@ -178,6 +187,9 @@ impl Coverage {
             format!(
                 "{rows} {are} missing or not up to date; run the migrations (`audit_migration::Migrator::up`):"
             )
+        });
+        part(self.gaps().filter(|row| row.kind() == Gap::Guard).collect(), &|rows| {
+            format!("{} of records can be changed by whoever may write to the database:", counted(rows))
         });
         part(self.gaps().filter(|row| row.kind() == Gap::Table).collect(), &|rows| {
             format!("the audit doesn't cover {}:", counted(rows))
@@ -220,14 +232,20 @@ impl Coverage {
 impl TableCoverage {
     /// Whether something can be written here that is neither recorded nor waived.
     pub fn is_gap(&self) -> bool {
-        matches!(self.state, State::Uncovered { .. } | State::Unmigrated { .. } | State::Unmatched { .. })
-            || !self.unknown_columns.is_empty()
+        matches!(
+            self.state,
+            State::Uncovered { .. }
+                | State::Unmigrated { .. }
+                | State::Unguarded { .. }
+                | State::Unmatched { .. }
+        ) || !self.unknown_columns.is_empty()
             || !self.unrecorded_actions.is_empty()
     }
 
     fn kind(&self) -> Gap {
         match self.state {
             State::Unmigrated { .. } => Gap::Own,
+            State::Unguarded { .. } => Gap::Guard,
             State::Unmatched { .. } => Gap::Name,
             _ => Gap::Table,
         }
@@ -246,6 +264,10 @@ impl TableCoverage {
             )),
             (State::Unmigrated { cause }, _) => demands.push(format!(
                 "{cause}, and the audit writes to it"
+            )),
+            (State::Unguarded { missing }, _) => demands.push(format!(
+                "{} missing or switched off; find out why, create them again as the migration does (`guard.sql` of `audit-migration`), or say why not: `AuditBuilder::waive(\"{table}\", \"..\")`",
+                triggers(missing)
             )),
             (State::Unmatched { setting }, _) => demands.push(format!(
                 "the setting `{setting}` names it, and no entity's resource or table is called so; correct the name, or, if it is a resource of operations that are recorded by hand, say so: `AuditBuilder::waive(\"{table}\", \"..\")`"
@@ -285,6 +307,9 @@ impl TableCoverage {
             State::Uncovered { cause } => format!("NOT COVERED: {cause}"),
             State::Missing => "to be audited, but there is no such table".to_owned(),
             State::Unmigrated { cause } => format!("NOT THERE: {cause}"),
+            State::Unguarded { missing } => {
+                format!("NOT GUARDED: {} missing or switched off", triggers(missing))
+            }
             State::Unmatched { setting } => format!("UNKNOWN NAME in `{setting}`"),
             State::Stale { reason } => format!("waived, but there is no such thing: {reason}"),
         };
@@ -314,9 +339,11 @@ impl fmt::Display for Coverage {
             writeln!(f, "{:table_width$}  {:entity_width$}  {}", row.table, entity(row), row.remarks())?;
         }
         let number = |kind| self.gaps().filter(|row| row.kind() == kind).count();
-        let (own, tables, names) = (number(Gap::Own), number(Gap::Table), number(Gap::Name));
+        let (own, guards, tables, names) =
+            (number(Gap::Own), number(Gap::Guard), number(Gap::Table), number(Gap::Name));
         let parts = [
             (own, format!("{own} of the audit's own missing or not up to date")),
+            (guards, format!("{guards} of the audit's own not guarded")),
             (tables, format!("{} not covered", counted(tables))),
             (names, format!("{names} unknown in the settings")),
         ];
@@ -334,6 +361,8 @@ impl fmt::Display for Coverage {
 enum Gap {
     /// A table of the audit.
     Own,
+    /// A table of the audit that can be changed.
+    Guard,
     /// A table of the program.
     Table,
     /// A name in the settings.
@@ -349,6 +378,7 @@ struct Report<'a> {
     audit: &'a Audit,
     known: &'a [Known],
     tables: &'a Tables,
+    guards: &'a Guards,
 }
 
 impl Report<'_> {
@@ -397,21 +427,28 @@ impl Report<'_> {
             return Vec::new();
         }
         let needed = entity::needed().into_iter().filter_map(|(name, columns)| {
-            let cause = match self.tables.find(name) {
-                None => "there is no such table".to_owned(),
+            let state = match self.tables.find(name) {
+                None => State::Unmigrated { cause: "there is no such table".to_owned() },
                 Some(table) => {
                     let is_there =
                         |column: &String| table.columns.iter().any(|c| self.tables.same_column(c, column));
                     let missing: Vec<String> = columns.into_iter().filter(|c| !is_there(c)).collect();
                     if missing.is_empty() {
-                        return None;
+                        self.unguarded(name)?
+                    } else {
+                        State::Unmigrated { cause: format!("it doesn't have {}", list(&missing)) }
                     }
-                    format!("it doesn't have {}", list(&missing))
                 }
             };
-            Some(TableCoverage::new(name.to_owned(), None, State::Unmigrated { cause }))
+            Some(TableCoverage::new(name.to_owned(), None, state))
         });
         needed.collect()
+    }
+
+    fn unguarded(&self, table: &str) -> Option<State> {
+        let missing = self.guards.missing(table);
+        let waived = self.audit.registry().waivers().contains_key(table);
+        (!missing.is_empty() && !waived).then_some(State::Unguarded { missing })
     }
 
     fn of_table(&self, table: &Table) -> TableCoverage {
@@ -522,4 +559,10 @@ impl Report<'_> {
 fn list(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("the column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
+}
+
+fn triggers(names: &[String]) -> String {
+    let (one, are) = if names.len() == 1 { ("", "is") } else { ("s", "are") };
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("the trigger{one} {} {are}", names.join(", "))
 }

@@ -253,6 +253,40 @@ db_test!(c17_tables_that_the_audit_needs_are_missed, async |t| {
     assert!(coverage(t, only(true).sink(MemorySink::default())).await.is_complete());
 });
 
+// Who had dropped the guards could change the log, and nobody was told.
+db_test!(c17_records_that_can_be_changed_are_a_gap, async |t| {
+    set_up(t).await;
+    create_table(t, account::Entity).await;
+    let audit =
+        || Audit::builder().register_module("crate::fixtures::shop").waive("account", "not of the shop");
+    assert!(coverage(t, audit()).await.is_complete());
+    let (off, missing): (&[&str], &str) = t.pick(
+        (
+            &["DROP TRIGGER audit_log_refuse_replace", "DROP TRIGGER audit_log_refuse_delete"],
+            "triggers `audit_log_refuse_delete`, `audit_log_refuse_replace` are",
+        ),
+        (
+            &["ALTER TABLE audit_log ENABLE TRIGGER audit_log_append_only"],
+            "trigger `audit_log_append_only` is",
+        ),
+        (&["DROP TRIGGER audit_log_refuse_update"], "trigger `audit_log_refuse_update` is"),
+    );
+    for sql in off {
+        t.execute(sql).await.unwrap();
+    }
+    let found = coverage(t, audit()).await;
+    assert!(found.to_string().ends_with("1 of the audit's own not guarded"), "{found}");
+    let error = audit().build().unwrap().require_coverage(&t.db).await.unwrap_err().to_string();
+    let says = format!(
+        "1 table of records can be changed by whoever may write to the database:\n- audit_log: the {missing} missing or switched off; find out why"
+    );
+    assert!(error.contains(&says), "{error}");
+    // As where a job of the DBA's takes old records away.
+    assert!(coverage(t, audit().waive("audit_log", "the DBA's archive job")).await.is_complete());
+    // Where entries go elsewhere, nothing is there to be guarded.
+    assert!(coverage(t, audit().sink(MemorySink::default())).await.is_complete());
+});
+
 db_test!(c17_names_in_the_configuration_that_are_nobodys_are_gaps, on(sqlite), async |t| {
     set_up(t).await;
     let config = || {
