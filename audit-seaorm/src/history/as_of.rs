@@ -91,7 +91,7 @@ impl<E: EntityTrait> AsOf<E> {
         C: ConnectionTrait,
         K: Into<<E::PrimaryKey as PrimaryKeyTrait>::ValueType>,
     {
-        let audited = self.asked.audited::<E>()?;
+        let audited = self.asked.audited::<E, _>(db)?;
         self.at_key(db, &audited, &key_of::<E>(id.into())).await
     }
 
@@ -103,7 +103,7 @@ impl<E: EntityTrait> AsOf<E> {
     /// # Errors
     /// As [`History::all`](super::History::all).
     pub async fn all<C: ConnectionTrait>(&self, db: &C) -> Result<Vec<Version<E::Model>>, Error> {
-        let audited = self.asked.audited::<E>()?;
+        let audited = self.asked.audited::<E, _>(db)?;
         let mut found = Vec::new();
         if let Some(ids) = &self.ids {
             for key in ids {

@@ -71,7 +71,7 @@ pub(crate) use line::{Event, Kind, Line, lines};
 pub use version::{FieldState, RecordedChange, Source, Unknown, UnknownFields, Version};
 
 use crate::Audit;
-use crate::capture::bound::context_over;
+use crate::capture::bound::{audit_over, context_over};
 use crate::registry::Audited;
 use load::Log;
 use timeline::Timeline;
@@ -110,8 +110,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn audited<E: EntityTrait>(&self) -> Result<Arc<Audited>, Error> {
-        let audit = self.audit.clone().unwrap_or_else(Audit::current);
+    fn audited<E: EntityTrait, C: ConnectionTrait>(&self, db: &C) -> Result<Arc<Audited>, Error> {
+        let audit = self.audit.clone().unwrap_or_else(|| audit_over(db));
         let audited = audit.registry().get::<E>()?;
         audited.cloned().ok_or_else(|| {
             Error::Registration(format!(
@@ -138,7 +138,7 @@ pub struct History<E> {
 }
 
 impl<E: EntityTrait> History<E> {
-    /// Reads under this audit's registration instead of that in force.
+    /// Reads under this audit's registration instead of the connection's, or else that in force.
     pub fn audit(mut self, audit: &Audit) -> Self {
         self.asked.audit = Some(audit.clone());
         self
@@ -159,7 +159,7 @@ impl<E: EntityTrait> History<E> {
     /// [`Error::Registration`] if the entity isn't audited, [`Error::Query`] if the log can't be read, [`Error::Format`] if an
     /// entry isn't what this library writes.
     pub async fn all<C: ConnectionTrait>(&self, db: &C) -> Result<Vec<Version<E::Model>>, Error> {
-        let audited = self.asked.audited::<E>()?;
+        let audited = self.asked.audited::<E, _>(db)?;
         let timeline = self.timeline(db, &audited).await?;
         let version =
             |(at, event)| Version::new(&audited, Some(event), timeline.told_by(at, &audited.policy));
@@ -180,7 +180,7 @@ impl<E: EntityTrait> History<E> {
         if to < from {
             return Err(Error::Filter(format!("the period ends ({to}) before it starts ({from})")));
         }
-        let audited = self.asked.audited::<E>()?;
+        let audited = self.asked.audited::<E, _>(db)?;
         let timeline = self.timeline(db, &audited).await?;
         Ok(Difference::between(&audited, &timeline, from, to))
     }

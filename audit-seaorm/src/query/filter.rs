@@ -207,8 +207,8 @@ impl LogFilter {
         self
     }
 
-    /// Security events alone: those of severity high or critical, denied operations, failed logins and other failures in the
-    /// module `authentication`.
+    /// Security events alone: entries of severity high or critical, denied operations, failures in the module `authentication`.
+    /// Logins and violations have tables of their own ([`LogReader::records`](super::LogReader::records)).
     pub fn security_events(mut self) -> Self {
         self.security = true;
         self

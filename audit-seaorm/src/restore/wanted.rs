@@ -72,7 +72,7 @@ impl Found<'_> {
                 let timeline = timeline_of(&self.log(&audited), &key).await?;
                 let applied = timeline.at(*moment);
                 if timeline.events.is_empty() {
-                    return Err(never_recorded(&audited, &id));
+                    return Err(self.never_recorded(&audited, &id));
                 }
                 let states = timeline.states(applied, &audited.policy);
                 let taken = timeline.events.get(applied..).unwrap_or_default();
@@ -171,7 +171,7 @@ impl Found<'_> {
         let timeline = timeline_of(&self.log(&audited), &key).await?;
         let resource = &audited.policy.resource;
         let Some(last) = timeline.events.len().checked_sub(1) else {
-            return Err(never_recorded(&audited, &id));
+            return Err(self.never_recorded(&audited, &id));
         };
         let there = rows::current(self.db, &audited, &key, false).await?.is_some();
         let event = timeline.events.get(last).filter(|event| event.kind == Kind::Deleted);
@@ -296,10 +296,11 @@ impl Found<'_> {
         };
         lines.into_iter().map(read).collect()
     }
-}
 
-fn never_recorded(audited: &Audited, id: &str) -> Error {
-    refused(format!("nothing is recorded of {} {id}", audited.policy.resource))
+    fn never_recorded(&self, audited: &Audited, id: &str) -> Error {
+        let tenant = self.tenant.map(|tenant| format!(" in the tenant `{tenant}`")).unwrap_or_default();
+        refused(format!("nothing is recorded of {} {id}{tenant}", audited.policy.resource))
+    }
 }
 
 /// A row as it was, whatever it is now.

@@ -42,8 +42,8 @@ pub struct Statistics {
 pub struct Totals {
     /// All entries.
     pub total_events: u64,
-    /// Entries of severity high or critical, denied operations, failed logins and other failures in the module
-    /// `authentication`.
+    /// Entries of severity high or critical, denied operations, failures in the module `authentication`. Logins and violations
+    /// have tables of their own.
     pub security_events: u64,
     /// Different ids of actors.
     pub unique_users: u64,

@@ -52,7 +52,7 @@ db_test!(i7_another_tenants_entries_are_not_found, async |t| {
     let deletion = newest(t, "delete", "shelf").await;
     let globex = db.with_context(AuditContext::user(9).tenant("globex"));
     let error = refusal(&globex, Restore::deleted::<shelf::Entity>(key("b", 1))).await;
-    assert_eq!(error, "restore: nothing is recorded of shelf b/1");
+    assert_eq!(error, "restore: nothing is recorded of shelf b/1 in the tenant `globex`");
     assert!(refusal(&globex, Restore::revert_entry(deletion.id)).await.contains("there is no entry"));
     let transaction = deletion.transaction_id.unwrap();
     assert!(refusal(&globex, Restore::transaction(&transaction)).await.contains("no entry about a change"));
