@@ -39,7 +39,8 @@ impl Share {
 /// Begins a transaction, or a nested one.
 ///
 /// The drivers don't notice when the future of a BEGIN is dropped: MySQL's would give a connection with an open transaction back to the pool,
-/// and PostgreSQL's at times one that waits for an answer for ever. So that BEGIN runs to its end. SQLite's is safe.
+/// and PostgreSQL's at times one that waits for an answer for ever; SQLite's would count a savepoint that nobody has, and the commit of the
+/// transaction around it would release that and no more. So that BEGIN runs to its end.
 pub(super) async fn begin<D>(
     db: &D,
     share: Share,
@@ -48,9 +49,6 @@ pub(super) async fn begin<D>(
 where
     D: Begin + Clone + Send + Sync + 'static,
 {
-    if db.backend() == DbBackend::Sqlite {
-        return db.begin(options).await;
-    }
     let db = db.clone();
     to_the_end(async move {
         let begun = db.begin(options).await;
@@ -75,7 +73,6 @@ pub(super) async fn roll_back(db: DatabaseTransaction) {
 
 /// What a transaction can be begun on.
 pub(super) trait Begin {
-    fn backend(&self) -> DbBackend;
     fn begin(
         &self,
         options: TransactionOptions,
@@ -83,10 +80,6 @@ pub(super) trait Begin {
 }
 
 impl Begin for DatabaseConnection {
-    fn backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(self)
-    }
-
     fn begin(
         &self,
         options: TransactionOptions,
@@ -96,10 +89,6 @@ impl Begin for DatabaseConnection {
 }
 
 impl Begin for Arc<DatabaseTransaction> {
-    fn backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(&**self)
-    }
-
     fn begin(
         &self,
         options: TransactionOptions,

@@ -32,11 +32,11 @@ impl Change {
     /// What an action makes of the referring rows; `None` if nothing.
     fn reaches(&self, action: &Action) -> Option<Self> {
         match self {
-            Self::Deleted => match action.on_delete {
-                Rule::Nothing => None,
-                Rule::Cascade => Some(Self::Deleted),
-                Rule::Set => Some(Self::Updated(action.child_columns.clone())),
-            },
+            Self::Deleted => deleted(action),
+            // It may leave the part of its table that is referred to.
+            Self::Updated(columns) if leaves(columns, action) && action.on_delete != Rule::Nothing => {
+                deleted(action)
+            }
             Self::Updated(_) if action.parent_may_change && action.on_update != Rule::Nothing => {
                 Some(Self::Updated(action.child_columns.clone()))
             }
@@ -52,6 +52,19 @@ impl Change {
         let keys = audited.policy.fields.iter().filter(|field| field.key);
         matches!(self, Self::Updated(columns) if keys.into_iter().any(|field| named(columns, &field.column)))
     }
+}
+
+/// What an action makes of the rows that refer to one that is deleted.
+fn deleted(action: &Action) -> Option<Change> {
+    match action.on_delete {
+        Rule::Nothing => None,
+        Rule::Cascade => Some(Change::Deleted),
+        Rule::Set => Some(Change::Updated(action.child_columns.clone())),
+    }
+}
+
+fn leaves(columns: &[String], action: &Action) -> bool {
+    action.leaves.iter().any(|column| column.as_ref().is_none_or(|column| named(columns, column)))
 }
 
 /// The columns that an action sets when these columns of the rows that are referred to are set.

@@ -44,6 +44,8 @@ pub(super) struct Catalogue {
     reaching: BTreeSet<String>,
     /// On SQLite, which schema this is of.
     version: Option<i64>,
+    /// Whether names that differ by case alone are those of different tables (PostgreSQL).
+    cased: bool,
 }
 
 /// An audited table as the database has it.
@@ -176,6 +178,9 @@ pub(super) struct Action {
     pub(super) on_delete: Rule,
     /// When a column that is referred to changes.
     pub(super) on_update: Rule,
+    /// The columns by which a row may leave the part of its table that is referred to: for the foreign key it is deleted then
+    /// (PostgreSQL). `None` among them is an expression.
+    pub(super) leaves: Vec<Option<String>>,
 }
 
 /// What becomes of a referring row.
@@ -301,9 +306,13 @@ impl Catalogue {
     pub(super) fn parent(&self, name: &TableName) -> Option<&TableId> {
         let meant = self.actions.iter().find(|action| {
             let (schema, table) = &action.parent;
-            table.eq_ignore_ascii_case(&name.name)
+            let same = |one: &str, other: &str| match self.cased {
+                true => one == other,
+                false => one.eq_ignore_ascii_case(other),
+            };
+            same(table, &name.name)
                 && match &name.schema {
-                    Some(named) => named.eq_ignore_ascii_case(schema),
+                    Some(named) => same(named, schema),
                     // Other schemas, and on MySQL other databases of the server, may have tables of the same name.
                     None => action.parent_visible,
                 }
@@ -356,6 +365,7 @@ fn action(row: &QueryResult) -> Result<Action, DbErr> {
         parent_may_change: row.try_get::<i32>("", "parent_may_change")? != 0,
         on_delete: Rule::of(&row.try_get::<String>("", "on_delete")?),
         on_update: Rule::of(&row.try_get::<String>("", "on_update")?),
+        leaves: Vec::new(),
     })
 }
 

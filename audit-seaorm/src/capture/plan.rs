@@ -20,7 +20,7 @@ use super::sql::{Parsed, Script, TableName, What};
 use crate::Registry;
 pub(super) use refusal::{About, Refusal, may_record};
 pub(super) use settings::is_harmless;
-use settings::{DEPENDS, begins, names_one, sets_unnamed};
+use settings::{DEPENDS, begins, names_one, sets_names, sets_unnamed};
 use sort::leads;
 pub(super) use step::{Step, target_of};
 use tables::{Tables, name_of};
@@ -44,6 +44,8 @@ pub(super) struct Planned {
     pub(super) begins: bool,
     /// Whether it does more than read.
     pub(super) writes: bool,
+    /// Whether names may mean other tables after it.
+    pub(super) renames: bool,
 }
 
 /// What capture has to do about what a text of SQL writes.
@@ -82,7 +84,7 @@ impl Plans {
     pub(super) fn new(registry: &Registry, backend: DbBackend) -> Self {
         Self {
             backend,
-            tables: Tables::new(registry),
+            tables: Tables::new(registry, backend),
             records_reads: registry.policies().iter().any(|policy| policy.operations.read),
             cache: Cache::with_weighter(4096, CACHED, ByLength),
         }
@@ -111,7 +113,12 @@ impl Plans {
         let divides = script.statements.iter().any(divides);
         let begins = begins(sql, script, self.backend);
         let writes = script.statements.iter().any(|parsed| !matches!(parsed.what, What::Read));
-        let plan = Arc::new(Planned { plan, reads, divides, begins, writes });
+        let renames = script.statements.iter().any(|parsed| match &parsed.what {
+            What::Setting(names) => names.iter().any(|name| settings::changes_names(name)),
+            _ => false,
+        });
+        let renames = renames || sets_names(sql, script);
+        let plan = Arc::new(Planned { plan, reads, divides, begins, writes, renames });
         if shared && sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
         }
@@ -165,7 +172,8 @@ impl Plans {
             catalogue.is_none_or(|catalogue| table(name).is_some_and(|audited| catalogue.has(&audited)))
         };
         let all = || {
-            let names = self.tables.names().map(|name| TableName { schema: None, name: name.clone() });
+            let names =
+                self.tables.all().map(|audited| TableName { schema: None, ..name_of(&audited.policy.table) });
             names.filter(there).collect()
         };
         let parsed = script.statements.iter();

@@ -214,7 +214,9 @@ impl State {
 
     /// Whether what is known of the database may hold for this transaction alone.
     pub(super) fn has_defined(&self) -> bool {
-        self.defined.load(Ordering::Relaxed)
+        // A nested one sees what the one around it has defined.
+        std::iter::successors(Some(self), |state| state.outer.as_deref())
+            .any(|state| state.defined.load(Ordering::Relaxed))
     }
 
     /// Whether this is the first captured write.

@@ -89,6 +89,30 @@ impl Over<'_> {
             }
         }
     }
+
+    /// [`pass`](Self::pass) of what was planned, before anything was `defined` or after.
+    async fn pass_planned<'r>(
+        self,
+        request: Request<'r>,
+        ask: Ask,
+        defined: bool,
+    ) -> Result<Written<'r>, DbErr> {
+        let Self::Transaction(db, state) = self else {
+            return self.pass(request, ask).await.map(Written::Done);
+        };
+        let _turn = state.turn().await;
+        if !defined && state.has_defined() {
+            return Ok(Written::Outdated(request));
+        }
+        send(&**db, request, ask).await.map(Written::Done)
+    }
+}
+
+/// What has become of a planned statement.
+enum Written<'a> {
+    Done(Answer),
+    /// While it waited for its turn something was defined in its transaction: it has to be planned anew.
+    Outdated(Request<'a>),
 }
 
 /// One audited write within a transaction.
@@ -356,7 +380,11 @@ impl Capture {
     pub(super) fn forgets_after(self: &Arc<Self>, over: &Over<'_>) -> ForgetsAfter {
         let state = match over {
             Over::Pool(_) => None,
-            Over::Transaction(_, state) => Some(Arc::clone(state)),
+            Over::Transaction(_, state) => {
+                // At once: what is planned while it is under way waits for its turn to look at the tables.
+                state.defines();
+                Some(Arc::clone(state))
+            }
         };
         ForgetsAfter { capture: Arc::clone(self), state }
     }
@@ -439,6 +467,7 @@ impl Capture {
                 false => over.pass(request, ask).await,
             };
         }
+        let defined = over.has_defined();
         let planned = self.plan(&over, request.sql()).await?;
         if planned.begins && matches!(over, Over::Pool(_)) {
             let why = "nobody can tell what is written in a transaction that is begun by SQL over a pool; use `begin()`";
@@ -448,22 +477,26 @@ impl Capture {
             // What is undone by that, or committed, isn't followed.
             state.doubt().await;
             if state.has_defined() {
-                let answer = self.write(over, context, &planned, request, ask).await;
+                let answer = self.written(over, context, (&planned, defined), request, ask).await;
                 self.forget();
                 return answer;
             }
         }
+        if let (true, Over::Transaction(_, state)) = (planned.renames, &over) {
+            // For this transaction alone, as if it had defined something.
+            state.defines();
+        }
         if planned.reads.is_empty() {
-            return self.write(over, context, &planned, request, ask).await;
+            return self.written(over, context, (&planned, defined), request, ask).await;
         }
         let Some(mut reading) = self.reading(&planned, &over, context, request.values())? else {
-            return self.write(over, context, &planned, request, ask).await;
+            return self.written(over, context, (&planned, defined), request, ask).await;
         };
         if planned.writes {
             // What is written can't be taken back if its read can't be recorded.
             reading.reserve().await.map_err(|error| to_db_err(&error))?;
         }
-        let answer = self.write(over, context, &planned, request, ask).await;
+        let answer = self.written(over, context, (&planned, defined), request, ask).await;
         match &answer {
             Ok(Answer::Rows(rows)) if matches!(planned.plan, Plan::Pass) => {
                 reading.seen_none();
@@ -479,21 +512,41 @@ impl Capture {
         Ok(answer)
     }
 
-    async fn write(
+    /// Runs what was planned, before anything was `defined` in its transaction or after.
+    async fn written(
         self: &Arc<Self>,
         over: Over<'_>,
         context: Option<&Arc<AuditContext>>,
-        planned: &Arc<Planned>,
+        (planned, defined): (&Arc<Planned>, bool),
         request: Request<'_>,
         ask: Ask,
     ) -> Result<Answer, DbErr> {
+        let request = match self.write(over, context, (planned, defined), request, ask).await? {
+            Written::Done(answer) => return Ok(answer),
+            Written::Outdated(request) => request,
+        };
+        let planned = self.plan(&over, request.sql()).await?;
+        match self.write(over, context, (&planned, true), request, ask).await? {
+            Written::Done(answer) => Ok(answer),
+            Written::Outdated(_) => Err(DbErr::Custom("a statement was planned twice in vain".into())),
+        }
+    }
+
+    async fn write<'r>(
+        self: &Arc<Self>,
+        over: Over<'_>,
+        context: Option<&Arc<AuditContext>>,
+        (planned, defined): (&Arc<Planned>, bool),
+        request: Request<'r>,
+        ask: Ask,
+    ) -> Result<Written<'r>, DbErr> {
         let plan = &planned.plan;
         match plan {
-            Plan::Pass => return over.pass(request, ask).await,
-            Plan::Redefine => return self.define(over, request, ask).await,
+            Plan::Pass => return over.pass_planned(request, ask, defined).await,
+            Plan::Redefine => return self.define(over, request, ask).await.map(Written::Done),
             Plan::Refuse(refusal) => {
                 if let Some(done) = refusal.recorded() {
-                    return self.unplanned(over, context, done, request, ask).await;
+                    return self.unplanned(over, context, done, request, ask).await.map(Written::Done);
                 }
                 return Err(refusal_of(refusal));
             }
@@ -519,6 +572,7 @@ impl Capture {
         let in_transaction = matches!(over, Over::Transaction(..));
         let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         let forgets = defines.then(|| self.forgets_after(&over));
+        let outdated = |state: &State| !defines && !defined && state.has_defined();
         let shielded = match self.backend {
             DbBackend::MySql => true,
             DbBackend::Postgres => in_transaction || defines,
@@ -529,6 +583,9 @@ impl Capture {
         let answer = match over {
             Over::Transaction(db, state) if shielded => {
                 let share = state.share().await;
+                if outdated(state) {
+                    return Ok(Written::Outdated(request));
+                }
                 let (capture, db, state) = (Arc::clone(self), Arc::clone(db), Arc::clone(state));
                 let (planned, request) = (Arc::clone(planned), request.into_owned());
                 to_the_end(async move {
@@ -542,6 +599,9 @@ impl Capture {
             }
             Over::Transaction(db, state) => {
                 let over = (state.share().await, Arc::clone(db), &**state);
+                if outdated(state) {
+                    return Ok(Written::Outdated(request));
+                }
                 let answer = self.within(over, &catalogue, context, plan.steps(), request, ask).await;
                 drop(forgets);
                 answer
@@ -570,14 +630,14 @@ impl Capture {
             let mut tables: Vec<_> = plan.steps().iter().flat_map(Step::audited).cloned().collect();
             tables.dedup_by(|a, b| Arc::ptr_eq(a, b));
             let done = Unplanned { tables, any: Vec::new(), reason };
-            return self.unplanned(over, Some(&context), done, request, ask).await;
+            return self.unplanned(over, Some(&context), done, request, ask).await.map(Written::Done);
         }
         // Rows that are left out by a trigger which another program has made meanwhile look as if they had moved.
         let outdated = self.sqlite.as_ref().is_some_and(sqlite::Engine::take_outdated);
         if outdated || have_moved(&answer) {
             self.forget();
         }
-        answer
+        answer.map(Written::Done)
     }
 
     /// Completes what a dropped future left behind in a transaction.

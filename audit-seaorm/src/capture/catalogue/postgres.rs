@@ -31,14 +31,14 @@ const RELATIVES: &str = "\
     FROM related r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.oid <> pg_catalog.to_regclass(r.wanted)";
 
-/// The tables that names mean. A view comes second to a table of its name that another schema of `search_path` has: what is written
+/// The tables that names mean. A view, or what else isn't a table, comes second to a table of its name that another schema of `search_path` has: what is written
 /// to that table counts.
 const MEANT: &str = "\
     SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name FROM unnest($1::text[]) AS w(name) \
     JOIN pg_catalog.pg_class f ON f.oid = pg_catalog.to_regclass(w.name) \
     JOIN pg_catalog.pg_class c ON c.oid = COALESCE((SELECT t.oid FROM pg_catalog.pg_class t \
         JOIN pg_catalog.pg_namespace s ON s.oid = t.relnamespace \
-        WHERE f.relkind = 'v' AND strpos(w.name, '\".\"') = 0 AND t.relname = f.relname AND t.relkind IN ('r', 'p', 'f') \
+        WHERE f.relkind NOT IN ('r', 'p', 'f') AND strpos(w.name, '\".\"') = 0 AND t.relname = f.relname AND t.relkind IN ('r', 'p', 'f') \
           AND s.nspname = ANY (pg_catalog.current_schemas(TRUE)) \
         ORDER BY array_position(pg_catalog.current_schemas(TRUE), s.nspname) LIMIT 1), f.oid) \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
@@ -60,7 +60,8 @@ fn other_name(row: &QueryResult, table: &str, audited: bool) -> Result<(TableId,
 
 /// Reads the catalogue.
 pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) -> Result<Catalogue, DbErr> {
-    // Triggers of the tables below fire as well.
+    // Triggers of the tables below fire as well. One before may write if its text has a word for that, or calls a function that may; and
+    // one of a part that keeps a row out of it has deleted the row that was to move there.
     const TABLES: &str = "\
         WITH RECURSIVE below(root, oid) AS ( \
           SELECT r.oid, r.oid FROM (SELECT pg_catalog.to_regclass(w.name)::oid AS oid FROM unnest($1::text[]) AS w(name)) r \
@@ -68,7 +69,11 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         fired AS MATERIALIZED ( \
           SELECT b.root, bool_or(t.tgtype & 2 = 0) AS after, \
             bool_or(t.tgtype & 3 = 3 AND (l.lanname NOT IN ('plpgsql', 'sql') \
-              OR p.prosrc ~* '\\m(insert|update|delete|merge|truncate|execute|perform|call|select)\\M')) AS before \
+              OR p.prosrc ~* '\\m(insert|update|delete|merge|truncate|execute|perform|call|select)\\M' \
+              OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc c WHERE c.provolatile = 'v' AND c.prokind = 'f' \
+                AND c.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace AND c.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype \
+                AND strpos(lower(p.prosrc), lower(c.proname)) > 0) \
+              OR b.oid <> b.root AND t.tgtype & 4 = 4 AND p.prosrc ~* '\\mnull\\M')) AS before \
           FROM below b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
           JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE NOT t.tgisinternal GROUP BY b.root) \
         SELECT w.name AS wanted, n.nspname::text AS schema, c.relname::text AS name, \
@@ -119,7 +124,12 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
               AND NOT t.tgisinternal AND t.tgtype & 19 = 19 AND EXISTS (SELECT 1 FROM pg_catalog.pg_proc p \
                 JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid = t.tgfoid AND (l.lanname NOT IN ('plpgsql', 'sql') \
                 OR p.prosrc ~* '\\mnew\\M\\s*:?=|\\mexecute\\M' OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a \
-                  WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND strpos(lower(p.prosrc), lower(a.attname::text)) > 0)))))::int AS parent_may_change \
+                  WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey) AND strpos(lower(p.prosrc), lower(a.attname::text)) > 0)))))::int AS parent_may_change, \
+          (SELECT string_agg(COALESCE(a.attname::text, ''), chr(31)) FROM (WITH RECURSIVE above(oid) AS ( \
+              SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = k.confrelid \
+              UNION SELECT i.inhparent FROM above b JOIN pg_catalog.pg_inherits i ON i.inhrelid = b.oid) SELECT oid FROM above) u \
+            JOIN pg_catalog.pg_partitioned_table d ON d.partrelid = u.oid CROSS JOIN LATERAL unnest(d.partattrs::int2[]) AS n(number) \
+            LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = u.oid AND a.attnum = n.number AND n.number > 0) AS leaves \
         FROM pg_catalog.pg_constraint k \
         CROSS JOIN LATERAL (WITH RECURSIVE above(oid) AS (SELECT k.conrelid UNION SELECT i.inhparent FROM above b \
           JOIN pg_catalog.pg_inherits i ON i.inhrelid = b.oid) SELECT oid FROM above) AS c \
@@ -151,7 +161,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
     let ask =
         |sql: &str| Statement::from_sql_and_values(DbBackend::Postgres, sql, [Value::from(wanted.clone())]);
 
-    let mut catalogue = Catalogue::default();
+    let mut catalogue = Catalogue { cased: true, ..Catalogue::default() };
     for row in db.query_all_raw(ask(TABLES)).await? {
         let Some(table) = table_of(&row.try_get::<String>("", "wanted")?) else { continue };
         let facts = catalogue.tables.entry(table).or_default();
@@ -194,7 +204,11 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
         }
     }
     for row in db.query_all_raw(Statement::from_string(DbBackend::Postgres, KEYS)).await? {
-        catalogue.actions.push(action(&row)?);
+        let mut action = action(&row)?;
+        let leaves = row.try_get::<Option<String>>("", "leaves")?;
+        let columns = leaves.iter().flat_map(|columns| columns.split('\u{1f}'));
+        action.leaves = columns.map(|name| (!name.is_empty()).then(|| name.to_owned())).collect();
+        catalogue.actions.push(action);
     }
     const VOLATILE: &str =
         "SELECT DISTINCT lower(p.proname) AS name FROM pg_catalog.pg_proc p WHERE p.provolatile = 'v'";

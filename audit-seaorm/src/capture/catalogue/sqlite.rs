@@ -89,6 +89,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, audited: &[&Arc<Audited>]) 
                 parent_may_change: true,
                 on_delete: Rule::Cascade,
                 on_update: Rule::Cascade,
+                leaves: Vec::new(),
             }));
             let replaces = has(&["or", "replace"]) || has(&["replace", "into"]);
             let body = words.as_deref().and_then(|words| words.split(|word| word == "begin").nth(1));

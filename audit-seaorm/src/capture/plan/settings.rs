@@ -57,6 +57,19 @@ const CHANGES_MEANING: &[&str] = &[
     "standard_conforming_strings",
 ];
 
+/// Whether names mean other tables by another value of this setting.
+pub(super) fn changes_names(name: &str) -> bool {
+    matches!(name, "search_path" | "use" | "role" | "session_authorization")
+}
+
+/// Whether a text sets one by a function.
+pub(super) fn sets_names(sql: &str, script: &Script) -> bool {
+    let sets = script.statements.iter().flat_map(|parsed| &parsed.functions);
+    let names_one =
+        |sql: &str| ["search_path", "'role'", "session_authorization"].iter().any(|name| sql.contains(name));
+    sets.into_iter().any(|name| name.ends_with("set_config")) && names_one(&sql.to_lowercase())
+}
+
 /// One of these settings that capture relies on.
 pub(super) fn changes_meaning(names: &[String]) -> Option<&String> {
     names.iter().find(|name| CHANGES_MEANING.contains(&name.as_str()))

@@ -156,7 +156,12 @@ impl Plans {
             if is_own(&name.name) {
                 return Err(own(&name.name));
             }
-            step.others.extend(self.audited(name)?.cloned());
+            // Of another schema it is another table.
+            let other = |audited: &&Arc<Audited>| match (&name.schema, catalogue.table(audited)) {
+                (Some(schema), Some(facts)) if self.backend == DbBackend::Postgres => facts.id.0 != *schema,
+                _ => false,
+            };
+            step.others.extend(self.audited(name)?.filter(|audited| !other(audited)).cloned());
             if let Some(other) = catalogue.other(name).filter(|other| other.audited && other.holds_rows) {
                 step.others.extend(self.registered(other));
             }

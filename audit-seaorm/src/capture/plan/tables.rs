@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sea_orm::DbBackend;
+
 use crate::Registry;
 use crate::capture::sql::{TableName, Words};
 use crate::registry::Audited;
 
-/// A registered table's name in its parts, in lower case.
+/// A registered table's name in its parts.
 pub(super) fn name_of(table: &str) -> TableName {
-    let table = table.to_lowercase();
     match table.split_once('.') {
         Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },
-        None => TableName { schema: None, name: table },
+        None => TableName { schema: None, name: table.to_owned() },
     }
 }
 
@@ -23,27 +24,37 @@ pub(super) struct Tables(BTreeMap<String, Vec<Entry>>);
 #[derive(Debug)]
 struct Entry {
     schema: Option<String>,
+    /// The name itself, where its case counts (PostgreSQL).
+    exactly: Option<String>,
     audited: Result<Arc<Audited>, String>,
 }
 
 impl Tables {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, backend: DbBackend) -> Self {
         let mut tables: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (name, audited) in registry.tables() {
             let TableName { schema, name } = name_of(name);
-            tables.entry(name).or_default().push(Entry { schema, audited: audited.clone() });
+            let schema = schema.map(|schema| schema.to_lowercase());
+            let key = name.to_lowercase();
+            let exactly = (backend == DbBackend::Postgres).then_some(name);
+            tables.entry(key).or_default().push(Entry { schema, exactly, audited: audited.clone() });
         }
         Self(tables)
     }
 
-    /// What the table with this name is audited as. Case is disregarded, and a schema counts only where both sides name
+    /// What the table with this name is audited as. Case is disregarded but on PostgreSQL, and a schema counts only where both sides name
     /// one: which table an unqualified name means is known to the database alone, and rather one too many is captured.
     pub(super) fn get(&self, name: &TableName) -> Option<&Result<Arc<Audited>, String>> {
         let candidates = self.0.get(&name.name.to_lowercase())?;
         let schema = name.schema.as_ref().map(|schema| schema.to_lowercase());
-        let exact = candidates.iter().find(|entry| entry.schema == schema);
-        let entry =
-            exact.or_else(|| candidates.iter().find(|entry| entry.schema.is_none() || schema.is_none()))?;
+        let mut candidates: Vec<_> = candidates
+            .iter()
+            .filter(|entry| entry.exactly.as_ref().is_none_or(|exactly| *exactly == name.name))
+            .collect();
+        // Of its own schema first.
+        candidates.sort_by_key(|entry| entry.schema != schema);
+        let meant = |entry: &&&Entry| entry.schema == schema || entry.schema.is_none() || schema.is_none();
+        let entry = candidates.iter().find(meant)?;
         Some(&entry.audited)
     }
 

@@ -17,6 +17,7 @@ use super::images::{Image, current, entries, finds, key, without_columns};
 use super::plan::Step;
 use super::refusal::{in_between, moved, refused};
 use super::request::{Answer, Ask, Request};
+use super::sql::What;
 use super::text::Text;
 use super::work::Work;
 use crate::Audit;
@@ -144,6 +145,9 @@ pub(super) async fn run(
         (Some(conflicting), _) => read(work, audited, conflicting, values).await?,
         // Triggers may do something else with a row than what the statement says, and leave it out.
         (None, Some(before)) if facts.before_triggers => read(work, audited, before, values).await?,
+        (None, None) if facts.before_triggers && !matches!(step.parsed.what, What::Insert(_)) => {
+            return Err(refused(&audited.policy.table, UNSEEN));
+        }
         _ => Vec::new(),
     };
 
@@ -228,11 +232,17 @@ async fn what_triggers_left(
     }
     let mut now = current(work.db, audited, finds(audited, &left)).await?;
     for old in left {
-        let new = now.remove(&key(audited, &*old));
-        images.push(Image::new(audited, Some(old), new));
+        let Some(new) = now.remove(&key(audited, &*old)) else {
+            return Err(refused(&audited.policy.table, MOVED_BEFORE));
+        };
+        images.push(Image::new(audited, Some(old), Some(new)));
     }
     Ok(())
 }
+
+const UNSEEN: &str = "a trigger before it may do something else with its rows, and which rows a WITH chooses can't be asked for before";
+
+const MOVED_BEFORE: &str = "a trigger before it has deleted a row of its own accord or given it another key, and nobody can tell which";
 
 const GONE: &str =
     "a trigger of the table has deleted the row again or given it another key, and nobody can tell which";

@@ -8,6 +8,7 @@ use audit_tests::{DbBackend, TestDb, db_test};
 use sea_orm::{ConnectionTrait, Database, Statement, TransactionTrait};
 use tokio::time::timeout;
 
+use super::contention::dropped;
 use super::hostile::{shelves, told};
 use super::sessions::{audited, single, until, waiting};
 use crate::fixtures::{entries, set_up_shelves, tree};
@@ -417,3 +418,103 @@ db_test!(c17_an_index_is_made_concurrently, on(postgres), async |t| {
     let made: Vec<_> = entries(t).await.into_iter().map(|entry| entry.action).collect();
     assert_eq!(made, ["redefine"]);
 });
+
+// Each transaction looked only at what it had defined itself: a nested one went by what others see, or told them what it saw.
+db_test!(c16_a_nested_transaction_knows_what_the_outer_one_has_defined, on(postgres, sqlite), async |t| {
+    set_up_block(t).await;
+    let db = audited(&t.db);
+    db.execute_unprepared("UPDATE node SET label = 'known' WHERE id = 77").await.unwrap();
+    let outer = db.begin().await.unwrap();
+    outer.execute_unprepared(follows(t)).await.unwrap();
+    if t.backend == DbBackend::Postgres {
+        // Another one learns what is committed.
+        db.execute_unprepared("DELETE FROM house WHERE id = 78").await.unwrap();
+    }
+    let nested = outer.begin().await.unwrap();
+    nested.execute_unprepared("DELETE FROM block WHERE id = 1").await.unwrap();
+    nested.commit().await.unwrap();
+    outer.commit().await.unwrap();
+    assert_eq!(t.value::<i64>("SELECT count(*) FROM node").await.unwrap(), 0);
+    let gone = entries(t).await.into_iter().filter(|entry| entry.action == "delete").count();
+    assert_eq!(gone, 3);
+});
+
+db_test!(c16_what_a_nested_transaction_learns_after_a_definition_is_its_own, on(postgres), async |t| {
+    set_up_tree(t).await;
+    let db = audited(&t.db);
+    db.execute_unprepared("UPDATE node SET label = 'known' WHERE id = 77").await.unwrap();
+    let outer = db.begin().await.unwrap();
+    outer.execute_unprepared("ALTER TABLE node DROP CONSTRAINT node_wing_id_fkey").await.unwrap();
+    let nested = outer.begin().await.unwrap();
+    nested.execute_unprepared("DELETE FROM wing WHERE id = 77").await.unwrap();
+    nested.commit().await.unwrap();
+    let other = db.clone();
+    let waits = tokio::spawn(async move { other.execute_unprepared("DELETE FROM wing WHERE id = 1").await });
+    waiting(t, 1).await;
+    outer.rollback().await.unwrap();
+    waits.await.unwrap().unwrap();
+    let gone = entries(t)
+        .await
+        .into_iter()
+        .filter(|entry| entry.action == "delete" && entry.resource_type == "node");
+    assert_eq!(
+        gone.filter_map(|entry| entry.resource_id).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["1".to_owned(), "2".to_owned()])
+    );
+});
+
+// They were planned before it, and done after it.
+db_test!(
+    c16_writes_that_wait_for_a_definition_of_their_transaction_are_planned_after_it,
+    on(postgres, sqlite),
+    async |t| {
+        const DELETE: &str = "DELETE FROM block WHERE id = 1";
+        // On PostgreSQL nothing could follow what is deleted first.
+        let ways = t.pick(&["dropped", "beside", "beside and first"][..], &["dropped", "beside"], &[]);
+        for way in ways {
+            execute(
+                t,
+                &[
+                    "DROP TABLE IF EXISTS node",
+                    "DROP TABLE IF EXISTS wing",
+                    "DROP TABLE IF EXISTS house",
+                    "DROP TABLE IF EXISTS block",
+                ],
+            )
+            .await;
+            set_up_block(t).await;
+            let db = audited(&single(t).await);
+            // What there is to be learned is learned before.
+            db.execute_unprepared("DELETE FROM block WHERE id = 78").await.unwrap();
+            let seen = entries(t).await.len();
+            let transaction = db.begin().await.unwrap();
+            let (define, delete) =
+                (transaction.execute_unprepared(follows(t)), transaction.execute_unprepared(DELETE));
+            match *way {
+                "dropped" => {
+                    drop(dropped(define, 1).await);
+                    // SQLite's may be refused: then nothing is done.
+                    let deleted = delete.await;
+                    assert!(deleted.is_ok() || t.backend == DbBackend::Sqlite, "{deleted:?}");
+                }
+                "beside" => {
+                    let (defined, deleted) = tokio::join!(define, delete);
+                    (defined.unwrap(), deleted.unwrap());
+                }
+                _ => {
+                    let (deleted, defined) = tokio::join!(delete, define);
+                    (defined.unwrap(), deleted.unwrap());
+                }
+            }
+            let ended = transaction.commit().await;
+            assert!(ended.is_ok() || *way == "dropped" && t.backend == DbBackend::Sqlite, "{way}: {ended:?}");
+            let left = t.value::<i64>("SELECT count(*) FROM node").await.unwrap();
+            let made = entries(t).await.split_off(seen);
+            let gone =
+                made.iter().filter(|entry| entry.action == "delete" && entry.resource_type == "node").count();
+            assert_eq!(i64::try_from(gone).unwrap(), 3 - left, "{way}: {left} left");
+            // On SQLite a definition that is dropped is not done.
+            assert!(left == 0 || t.backend == DbBackend::Sqlite, "{way}");
+        }
+    }
+);

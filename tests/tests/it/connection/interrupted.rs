@@ -498,3 +498,27 @@ db_test!(i1_a_second_dropped_future_leaves_the_first_to_be_completed, on(sqlite)
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 });
+
+// Its savepoint was counted and had by nobody: the commit released that, said yes, and left everything to be rolled back.
+db_test!(i1_a_commit_after_a_nested_transaction_that_was_dropped_as_it_began, async |t| {
+    set_up_shelves(t).await;
+    let db = audited(t).await;
+    for n in 0..60 {
+        let transaction = db.begin().await.unwrap();
+        let sql = format!("INSERT INTO shelf VALUES ('n', {n}, 'x')");
+        transaction.execute_unprepared(&sql).await.unwrap();
+        drop(dropped(transaction.begin(), 1 + n % 3).await);
+        let commits = n % 4 != 3;
+        if commits {
+            transaction.commit().await.unwrap()
+        } else {
+            transaction.rollback().await.unwrap()
+        }
+        let there =
+            t.value::<i64>(&format!("SELECT count(*) FROM shelf WHERE room = 'n' AND number = {n}")).await;
+        assert_eq!(there.unwrap(), i64::from(commits), "{n}");
+        let told =
+            entries(t).await.iter().filter(|entry| entry.resource_id == Some(format!("n/{n}"))).count();
+        assert_eq!(told, usize::from(commits), "{n}");
+    }
+});

@@ -234,3 +234,91 @@ db_test!(c17_what_only_looks_like_a_relative_is_written, on(postgres), async |t|
     )
     .await;
 });
+
+// Entries of one were made for the other, and what referred to one was taken to refer to the other.
+db_test!(c17_names_of_another_case_are_other_tables, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &tree::TABLES).await;
+    execute(
+        t,
+        &[
+            "CREATE TABLE \"Shelf\" (room VARCHAR(100) NOT NULL, number INT NOT NULL, label VARCHAR(100) NOT NULL, PRIMARY KEY (room, number))",
+            "INSERT INTO \"Shelf\" VALUES ('a', 1, 'other')",
+            "CREATE SCHEMA s2",
+            "CREATE TABLE s2.shelf (n INT)",
+            "CREATE TABLE block (id INT PRIMARY KEY)",
+            "CREATE TABLE \"Block\" (id INT PRIMARY KEY)",
+            "INSERT INTO \"Block\" VALUES (1)",
+            "INSERT INTO node (id, label) VALUES (1, 'one'), (2, 'two')",
+            "ALTER TABLE node ADD COLUMN c INT REFERENCES block (id) ON DELETE SET NULL",
+            "ALTER TABLE node ADD COLUMN b INT DEFAULT 1 REFERENCES \"Block\" (id) ON DELETE CASCADE",
+        ],
+    )
+    .await;
+    let db = over(t).await;
+    expect(
+        &db,
+        &[
+            ("UPDATE \"Shelf\" SET label = 'x'", DONE),
+            ("INSERT INTO \"Shelf\" VALUES ('b', 2, 'new')", DONE),
+            ("DELETE FROM \"Shelf\"", DONE),
+            ("TRUNCATE \"Shelf\"", DONE),
+            ("TRUNCATE s2.shelf", DONE),
+            ("UPDATE Shelf SET label = 'y' WHERE room = 'b'", DONE),
+            ("DELETE FROM \"Block\" WHERE id = 1", DONE),
+        ],
+    )
+    .await;
+    let said: Vec<_> = entries(t)
+        .await
+        .iter()
+        .map(|e| format!("{} {}", e.action, e.resource_id.as_deref().unwrap_or("-")))
+        .collect();
+    assert_eq!(said, ["update b/1", "delete 1", "delete 2"]);
+});
+
+// The name was taken for what stands first in the path, whatever it is.
+db_test!(c17_a_table_behind_a_materialized_view_of_its_name, on(postgres), async |t| {
+    set_up_shelves(t).await;
+    execute(t, &["CREATE SCHEMA api", "CREATE MATERIALIZED VIEW api.shelf AS SELECT * FROM public.shelf"])
+        .await;
+    let mut options = t.options();
+    options.max_connections(1).set_schema_search_path("api,public");
+    let db = audited(&Database::connect(options).await.unwrap());
+    db.execute_unprepared("UPDATE public.shelf SET label = 'y' WHERE room = 'b'").await.unwrap();
+    assert_eq!(entries(t).await.len(), 1);
+});
+
+// What a transaction saw by its own path was taken for what all see.
+db_test!(c16_what_is_learned_by_a_path_of_its_own_is_the_transactions, on(postgres), async |t| {
+    for set in ["SET LOCAL search_path = s2", "SELECT set_config('search_path', 's2', TRUE)"] {
+        execute(t, &["DROP SCHEMA IF EXISTS s2 CASCADE", "DROP TABLE IF EXISTS node, wing, house CASCADE"])
+            .await;
+        execute(t, &tree::TABLES).await;
+        execute(
+            t,
+            &[
+                "CREATE SCHEMA s2",
+                "CREATE TABLE s2.plain (id INT PRIMARY KEY)",
+                "INSERT INTO house VALUES (1, 'old')",
+                "INSERT INTO wing VALUES (1, 1)",
+                "INSERT INTO node (id, label, wing_id) VALUES (1, 'one', 1)",
+            ],
+        )
+        .await;
+        let seen = entries(t).await.len();
+        let db = audited(&t.db);
+        let transaction = db.begin().await.unwrap();
+        for sql in [set, "INSERT INTO plain VALUES (1)"] {
+            transaction.execute_unprepared(sql).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        db.execute_unprepared("DELETE FROM wing WHERE id = 1").await.unwrap();
+        let made = entries(t).await.split_off(seen);
+        assert!(
+            made.iter().any(|e| e.action == "delete" && e.resource_type == "node"),
+            "{set}: {}",
+            made.len()
+        );
+    }
+});

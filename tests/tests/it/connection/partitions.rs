@@ -5,6 +5,7 @@ use audit_tests::{TestDb, db_test};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, EntityTrait, Set, TransactionTrait};
 
+use super::hostile::{shelves, told};
 use super::sessions::{assert_told, audited, now, single, waiting};
 use crate::fixtures::{entries, keys::shelf};
 
@@ -188,4 +189,52 @@ db_test!(c16_what_tables_that_inherit_have_of_their_own_is_followed, on(postgres
         audited(&single(t).await).execute_unprepared("DELETE FROM shelf WHERE number = 3").await.unwrap_err();
     assert!(is_audit_error(&error) && error.to_string().contains("declare it on the whole table"), "{error}");
     assert_eq!(t.value::<i64>("SELECT count(*) FROM special").await.unwrap(), 1);
+});
+
+// Nothing was recorded of it: the statement returns no such row.
+db_test!(c5_a_row_that_a_trigger_keeps_out_of_its_new_part_is_not_lost, on(postgres), async |t| {
+    parted_shelves(t).await;
+    for sql in [
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.number > 1 THEN RETURN NULL; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER t BEFORE INSERT ON shelf_rest FOR EACH ROW EXECUTE FUNCTION f()",
+    ] {
+        t.execute(sql).await.unwrap();
+    }
+    let before = shelves(t).await;
+    let db = audited(&single(t).await);
+    let refused = db.execute_unprepared("UPDATE shelf SET room = 'c' WHERE room = 'a'").await.unwrap_err();
+    assert!(is_audit_error(&refused), "{refused}");
+    db.execute_unprepared("UPDATE shelf SET room = 'c' WHERE room = 'a' AND number = 1").await.unwrap();
+    let after = shelves(t).await;
+    assert_ne!(after, before);
+    assert_eq!(told(&entries(t).await, before), Ok(after));
+});
+
+// For a foreign key to a single part a row is deleted when it leaves that.
+db_test!(c16_a_row_that_leaves_the_part_that_others_refer_to_takes_them_along, on(postgres), async |t| {
+    for rule in ["CASCADE", "SET NULL"] {
+        t.execute("DROP TABLE IF EXISTS zone, loan, book, shelf CASCADE").await.unwrap();
+        parted_shelves(t).await;
+        for sql in [
+            "CREATE TABLE zone (id INT NOT NULL, kind TEXT NOT NULL, name TEXT, PRIMARY KEY (id, kind)) PARTITION BY LIST (kind)",
+            "CREATE TABLE zone_a PARTITION OF zone FOR VALUES IN ('a')",
+            "CREATE TABLE zone_rest PARTITION OF zone DEFAULT",
+            "ALTER TABLE zone_a ADD UNIQUE (id)",
+            "INSERT INTO zone VALUES (1, 'a'), (2, 'a')",
+            &format!("ALTER TABLE loan ADD FOREIGN KEY (book_id) REFERENCES zone_a (id) ON DELETE {rule}"),
+            "INSERT INTO loan VALUES (1, 1, 'Ann'), (2, 2, 'Ben'), (3, NULL, 'Cid')",
+        ] {
+            t.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        let (before, seen) = (now(t).await, entries(t).await.len());
+        let db = audited(&single(t).await);
+        db.execute_unprepared("UPDATE zone SET name = 'stays'").await.unwrap();
+        assert_eq!(entries(t).await.len(), seen);
+        db.execute_unprepared("UPDATE zone SET kind = 'b' WHERE id = 1").await.unwrap();
+        let made = entries(t).await.split_off(seen);
+        let said: Vec<_> =
+            made.iter().map(|e| format!("{} {}", e.action, e.resource_id.as_deref().unwrap())).collect();
+        assert_eq!(said, [if rule == "CASCADE" { "delete 1" } else { "update 1" }], "{rule}");
+        assert_ne!(now(t).await, before);
+    }
 });
