@@ -64,7 +64,7 @@ pub(super) struct TableFacts {
     /// Whether triggers of the user's run after a write: their effect is not in what the write returns.
     pub(super) after_triggers: bool,
     /// Whether triggers of the user's run before the write of a row, and may write by themselves what the statement then doesn't: their
-    /// text has a word for that (PostgreSQL).
+    /// text has a word for that, or names a function that may; or keep a row out of the part that it moves to (PostgreSQL).
     pub(super) before_triggers: bool,
     /// Whether rules rewrite what is written (PostgreSQL).
     pub(super) ruled: bool,

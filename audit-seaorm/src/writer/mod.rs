@@ -17,6 +17,7 @@ pub(crate) use tickets::Tickets;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,11 @@ impl Writer {
     /// [`Error::Spool`] if the spool can't be used.
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
         let limit = config.spool_limit_bytes as u64;
-        let open = |dir| Spool::open(dir, config.spool_sync, limit);
-        let spool = config.spool_dir.as_deref().map(open).transpose().map_err(|error| spool_error(&error))?;
+        let open = |dir: &Path| {
+            let spool = Spool::open(dir, config.spool_sync, limit);
+            spool.map_err(|error| Error::Spool(format!("{}: {error}", dir.display())))
+        };
+        let spool = config.spool_dir.as_deref().map(open).transpose()?;
         Ok(Self::new(config, spool))
     }
 

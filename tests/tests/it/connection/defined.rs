@@ -498,12 +498,12 @@ db_test!(
                     assert!(deleted.is_ok() || t.backend == DbBackend::Sqlite, "{deleted:?}");
                 }
                 "beside" => {
-                    let (defined, deleted) = tokio::join!(define, delete);
-                    (defined.unwrap(), deleted.unwrap());
+                    let both = tokio::join!(define, delete);
+                    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
                 }
                 _ => {
-                    let (deleted, defined) = tokio::join!(delete, define);
-                    (defined.unwrap(), deleted.unwrap());
+                    let both = tokio::join!(delete, define);
+                    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
                 }
             }
             let ended = transaction.commit().await;

@@ -337,7 +337,10 @@ db_test!(s9_a_spool_that_cannot_be_used_is_an_error_at_the_start, on(sqlite), as
     std::fs::write(&file, "").expect("a file");
     let build = |dir: &Path| audit_seaorm::Audit::builder().config(spooled(Config::default(), dir)).build();
     let error = build(&file).expect_err("a file").to_string();
-    assert!(error.contains("the audit spool can't be used"), "{error}");
+    assert!(
+        error.contains("the audit spool can't be used") && error.contains(&*file.to_string_lossy()),
+        "{error}"
+    );
     let first = build(dir.path()).expect("an audit");
     let error = build(dir.path()).expect_err("in use").to_string();
     assert!(error.contains("a directory of its own"), "{error}");

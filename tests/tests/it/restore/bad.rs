@@ -16,9 +16,9 @@ db_test!(q5_what_cannot_be_restored_is_said, async |t| {
     set_up_shelves(t).await;
     let db = connect(t);
     let error = refusal(&db, Restore::deleted::<shelf::Entity>(key("z", 9))).await;
-    assert_eq!(error, "restore: nothing is recorded of shelf z/9");
+    assert_eq!(error, "restore: nothing is recorded of shelf z/9 in the tenant `acme`");
     let error = refusal(&db, Restore::as_of::<shelf::Entity>(key("z", 9), chrono::Utc::now())).await;
-    assert_eq!(error, "restore: nothing is recorded of shelf z/9");
+    assert_eq!(error, "restore: nothing is recorded of shelf z/9 in the tenant `acme`");
     let nobody = uuid::Uuid::from_u128(3);
     let error = refusal(&db, Restore::revert_entry(nobody)).await;
     assert_eq!(error, format!("restore: there is no entry {nobody} about a change of a row"));
