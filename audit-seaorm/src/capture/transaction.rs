@@ -118,6 +118,8 @@ pub(super) struct State {
     written: AtomicBool,
     /// Whether tables may have been changed, or made, in it.
     defined: AtomicBool,
+    /// Whether names may mean other tables in it than elsewhere.
+    renamed: AtomicBool,
     /// Its entries in the spool.
     pub(super) tickets: Tickets,
     /// Of a nested transaction, the one around it.
@@ -150,6 +152,7 @@ impl State {
             unfinished: StdMutex::new(None),
             written: AtomicBool::new(false),
             defined: AtomicBool::new(false),
+            renamed: AtomicBool::new(false),
             tickets: Tickets::default(),
             outer,
             own: OnceLock::new(),
@@ -217,6 +220,20 @@ impl State {
         // A nested one sees what the one around it has defined.
         std::iter::successors(Some(self), |state| state.outer.as_deref())
             .any(|state| state.defined.load(Ordering::Relaxed))
+    }
+
+    /// From here on names may mean other tables.
+    pub(super) fn renames(&self) {
+        self.renamed.store(true, Ordering::Relaxed);
+        if let Some(outer) = &self.outer {
+            outer.renames();
+        }
+    }
+
+    /// Whether names may mean other tables than elsewhere.
+    pub(super) fn has_renamed(&self) -> bool {
+        std::iter::successors(Some(self), |state| state.outer.as_deref())
+            .any(|state| state.renamed.load(Ordering::Relaxed))
     }
 
     /// Whether this is the first captured write.

@@ -1,5 +1,6 @@
 //! A statement on its way through capture: what is known of it and of the database, over what it goes, and whose turn it is.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,10 +33,15 @@ pub(super) struct Capture {
     known: Mutex<Known>,
 }
 
+/// So many `search_path`s are kept apart; one that is set in each transaction of a tenant, say.
+const PATHS: usize = 256;
+
 /// What is known of the database.
 #[derive(Default)]
 struct Known {
     catalogue: Option<Arc<Catalogue>>,
+    /// What is known where names mean what they mean by another `search_path`.
+    by_path: HashMap<String, Arc<Catalogue>>,
     /// How often it was forgotten because tables had changed.
     forgotten: u64,
 }
@@ -78,6 +84,11 @@ impl Over<'_> {
     /// Whether it is a transaction in which tables were defined.
     fn has_defined(&self) -> bool {
         matches!(self, Self::Transaction(_, state) if state.has_defined())
+    }
+
+    /// Whether names may mean other tables in it than elsewhere.
+    fn has_renamed(&self) -> bool {
+        matches!(self, Self::Transaction(_, state) if state.has_renamed())
     }
 
     async fn pass(self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
@@ -168,6 +179,24 @@ fn may_define(sql: &str) -> bool {
     const VERBS: [&str; 5] = ["alter", "create", "drop", "rename", "truncate"];
     let mut words = sql.split(|c: char| !c.is_ascii_alphabetic());
     words.any(|word| VERBS.iter().any(|verb| word.eq_ignore_ascii_case(verb)))
+}
+
+/// What decides in a transaction which tables names mean.
+async fn path_of(db: &Arc<DatabaseTransaction>, state: &State) -> Result<String, DbErr> {
+    let backend = ConnectionTrait::get_database_backend(&**db);
+    let sql = match backend {
+        DbBackend::Postgres => "SELECT pg_catalog.array_to_string(pg_catalog.current_schemas(TRUE), ',')",
+        DbBackend::MySql => "SELECT COALESCE(DATABASE(), '')",
+        _ => return Ok(String::new()),
+    };
+    let (share, db) = (state.share().await, Arc::clone(db));
+    let row = to_the_end(async move {
+        let row = db.query_one_raw(Statement::from_string(backend, sql)).await;
+        drop(db);
+        drop(share);
+        row
+    });
+    row.await?.map_or_else(|| Ok(String::new()), |row| row.try_get_by_index(0))
 }
 
 /// The error of a statement that is refused.
@@ -272,7 +301,7 @@ impl Capture {
     }
 
     async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Planned>, DbErr> {
-        let shared = !over.has_defined();
+        let shared = !over.has_defined() && !over.has_renamed();
         if shared && let Some(plan) = self.plans.known(sql) {
             return Ok(plan);
         }
@@ -320,9 +349,14 @@ impl Capture {
     async fn catalogue(&self, over: &Over<'_>) -> Result<Arc<Catalogue>, DbErr> {
         // What a transaction has defined, others don't see, and may never see.
         let shared = !over.has_defined();
+        let path = match over {
+            Over::Transaction(db, state) if shared && state.has_renamed() => Some(path_of(db, state).await?),
+            _ => None,
+        };
         let forgotten = {
             let known = self.known();
-            if let (true, Some(catalogue)) = (shared, &known.catalogue) {
+            let catalogue = path.as_ref().map_or(known.catalogue.as_ref(), |path| known.by_path.get(path));
+            if let (true, Some(catalogue)) = (shared, catalogue) {
                 return Ok(Arc::clone(catalogue));
             }
             known.forgotten
@@ -351,7 +385,15 @@ impl Capture {
         let loaded = Arc::new(loaded?);
         let mut known = self.known();
         if shared && known.forgotten == forgotten {
-            known.catalogue = Some(Arc::clone(&loaded));
+            match path {
+                None => known.catalogue = Some(Arc::clone(&loaded)),
+                Some(path) => {
+                    if known.by_path.len() >= PATHS {
+                        known.by_path.clear();
+                    }
+                    known.by_path.insert(path, Arc::clone(&loaded));
+                }
+            }
         }
         Ok(loaded)
     }
@@ -370,6 +412,7 @@ impl Capture {
     pub(super) fn forget(&self) {
         let mut known = self.known();
         known.catalogue = None;
+        known.by_path.clear();
         known.forgotten += 1;
         drop(known);
         self.plans.clear();
@@ -483,8 +526,7 @@ impl Capture {
             }
         }
         if let (true, Over::Transaction(_, state)) = (planned.renames, &over) {
-            // For this transaction alone, as if it had defined something.
-            state.defines();
+            state.renames();
         }
         if planned.reads.is_empty() {
             return self.written(over, context, (&planned, defined), request, ask).await;

@@ -59,15 +59,13 @@ const CHANGES_MEANING: &[&str] = &[
 
 /// Whether names mean other tables by another value of this setting.
 pub(super) fn changes_names(name: &str) -> bool {
-    matches!(name, "search_path" | "use" | "role" | "session_authorization")
+    matches!(name, "search_path" | "use")
 }
 
 /// Whether a text sets one by a function.
 pub(super) fn sets_names(sql: &str, script: &Script) -> bool {
-    let sets = script.statements.iter().flat_map(|parsed| &parsed.functions);
-    let names_one =
-        |sql: &str| ["search_path", "'role'", "session_authorization"].iter().any(|name| sql.contains(name));
-    sets.into_iter().any(|name| name.ends_with("set_config")) && names_one(&sql.to_lowercase())
+    let mut called = script.statements.iter().flat_map(|parsed| &parsed.functions);
+    called.any(|name| name.ends_with("set_config")) && sql.to_lowercase().contains("search_path")
 }
 
 /// One of these settings that capture relies on.

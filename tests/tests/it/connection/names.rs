@@ -322,3 +322,38 @@ db_test!(c16_what_is_learned_by_a_path_of_its_own_is_the_transactions, on(postgr
         );
     }
 });
+
+// Each tenant's tables in a schema of its own, which a transaction names first.
+db_test!(c16_each_path_has_its_own_parents, on(postgres), async |t| {
+    for schema in ["one", "two"] {
+        execute(t, &[&format!("CREATE SCHEMA {schema}")]).await;
+        for sql in tree::TABLES {
+            t.execute(&format!("SET search_path = {schema}; {sql}; SET search_path = public")).await.unwrap();
+        }
+    }
+    // Its wings are followed by nodes, those of the other schema aren't.
+    execute(t, &["ALTER TABLE one.node DROP CONSTRAINT node_wing_id_fkey"]).await;
+    let db = over(t).await;
+    for round in 0..3 {
+        for schema in ["one", "two"] {
+            let seen = entries(t).await.len();
+            let transaction = db.begin().await.unwrap();
+            for sql in [
+                &format!("SET LOCAL search_path = {schema}, public"),
+                "INSERT INTO house VALUES (1, 'h')",
+                "INSERT INTO wing VALUES (1, 1)",
+                "INSERT INTO node (id, label, wing_id) VALUES (1, 'n', 1)",
+                "UPDATE node SET label = 'm'",
+                "DELETE FROM wing WHERE id = 1",
+                "DELETE FROM node",
+                "DELETE FROM house",
+            ] {
+                transaction.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
+            transaction.commit().await.unwrap();
+            let made = entries(t).await.split_off(seen).into_iter().filter(|e| e.resource_type == "node");
+            let made: Vec<_> = made.map(|e| e.action).collect();
+            assert_eq!(made, ["create", "update", "delete"], "{round}: {schema}");
+        }
+    }
+});
