@@ -10,6 +10,7 @@ mod entries;
 pub mod hooks;
 mod images;
 mod indirect;
+mod known;
 mod labels;
 mod mysql;
 pub(crate) mod pending;

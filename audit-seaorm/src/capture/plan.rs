@@ -20,7 +20,7 @@ use super::sql::{Parsed, Script, TableName, What};
 use crate::Registry;
 pub(super) use refusal::{About, Refusal, may_record};
 pub(super) use settings::is_harmless;
-use settings::{DEPENDS, begins, names_one, sets_names, sets_unnamed};
+use settings::{DEPENDS, begins, changes_names, names_one, sets_names, sets_unnamed};
 use sort::leads;
 pub(super) use step::{Step, target_of};
 use tables::{Tables, name_of};
@@ -113,11 +113,8 @@ impl Plans {
         let divides = script.statements.iter().any(divides);
         let begins = begins(sql, script, self.backend);
         let writes = script.statements.iter().any(|parsed| !matches!(parsed.what, What::Read));
-        let renames = script.statements.iter().any(|parsed| match &parsed.what {
-            What::Setting(names) => names.iter().any(|name| settings::changes_names(name)),
-            _ => false,
-        });
-        let renames = renames || sets_names(sql, script);
+        let renames =
+            script.statements.iter().any(|parsed| changes_names(&parsed.what)) || sets_names(sql, script);
         let plan = Arc::new(Planned { plan, reads, divides, begins, writes, renames });
         if shared && sql.len() <= LONGEST {
             self.cache.insert(sql.to_owned(), Arc::clone(&plan));
@@ -205,6 +202,15 @@ impl Plans {
 
     /// Refuses writes after a definition that they may be about: what it makes isn't known yet. SQLite's triggers see what they do.
     fn one_by_one(&self, steps: &[Step], catalogue: &Catalogue) -> Result<(), Refusal> {
+        if let Some(sets) = steps.iter().position(|step| changes_names(&step.parsed.what)) {
+            // Which of them then have audited rows behind them isn't known yet.
+            let mut after = steps.get(sets + 1..).unwrap_or_default().iter();
+            if !self.tables.is_empty() && after.any(|step| target_of(&step.parsed).is_some()) {
+                let why =
+                    "this text sets what their names mean, and then writes; send the statements one by one";
+                return Err(format!("audited tables may be concerned, and {why}").into());
+            }
+        }
         let matters = |step: &Step| match &step.parsed.what {
             What::Define(names) => step.captured || names.iter().any(|name| leads(catalogue, name)),
             _ => false,

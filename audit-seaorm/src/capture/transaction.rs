@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -116,10 +116,10 @@ pub(super) struct State {
     unfinished: StdMutex<Option<Unfinished>>,
     /// Whether there was a captured write before.
     written: AtomicBool,
-    /// Whether tables may have been changed, or made, in it.
-    defined: AtomicBool,
-    /// Whether names may mean other tables in it than elsewhere.
-    renamed: AtomicBool,
+    /// How often tables may have been changed, or made, in it.
+    defined: AtomicU64,
+    /// How often names may have come to mean other tables in it than elsewhere.
+    renamed: AtomicU64,
     /// Its entries in the spool.
     pub(super) tickets: Tickets,
     /// Of a nested transaction, the one around it.
@@ -151,8 +151,8 @@ impl State {
             turn: outer.as_ref().map_or_else(Arc::default, |outer| Arc::clone(&outer.turn)),
             unfinished: StdMutex::new(None),
             written: AtomicBool::new(false),
-            defined: AtomicBool::new(false),
-            renamed: AtomicBool::new(false),
+            defined: AtomicU64::new(0),
+            renamed: AtomicU64::new(0),
             tickets: Tickets::default(),
             outer,
             own: OnceLock::new(),
@@ -207,33 +207,35 @@ impl State {
         }
     }
 
-    /// From here on what is known of the database may hold for this transaction alone.
-    pub(super) fn defines(&self) {
-        self.defined.store(true, Ordering::Relaxed);
-        if let Some(outer) = &self.outer {
-            outer.defines();
-        }
+    /// It and those around it.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |state| state.outer.as_deref())
     }
 
-    /// Whether what is known of the database may hold for this transaction alone.
+    /// From here on what is known of the database may hold for this transaction alone.
+    pub(super) fn defines(&self) {
+        self.all().for_each(|state| _ = state.defined.fetch_add(1, Ordering::Relaxed));
+    }
+
+    /// Whether what is known of the database may hold for this transaction alone. A nested one sees what those around it have defined.
     pub(super) fn has_defined(&self) -> bool {
-        // A nested one sees what the one around it has defined.
-        std::iter::successors(Some(self), |state| state.outer.as_deref())
-            .any(|state| state.defined.load(Ordering::Relaxed))
+        self.all().any(|state| state.defined.load(Ordering::Relaxed) > 0)
     }
 
     /// From here on names may mean other tables.
     pub(super) fn renames(&self) {
-        self.renamed.store(true, Ordering::Relaxed);
-        if let Some(outer) = &self.outer {
-            outer.renames();
-        }
+        self.all().for_each(|state| _ = state.renamed.fetch_add(1, Ordering::Relaxed));
     }
 
     /// Whether names may mean other tables than elsewhere.
     pub(super) fn has_renamed(&self) -> bool {
-        std::iter::successors(Some(self), |state| state.outer.as_deref())
-            .any(|state| state.renamed.load(Ordering::Relaxed))
+        self.all().any(|state| state.renamed.load(Ordering::Relaxed) > 0)
+    }
+
+    /// How often either was said, as far as plans go by it.
+    pub(super) fn changes(&self) -> u64 {
+        let of = |state: &Self| state.defined.load(Ordering::Relaxed) + state.renamed.load(Ordering::Relaxed);
+        self.all().map(of).sum()
     }
 
     /// Whether this is the first captured write.

@@ -1,8 +1,7 @@
 //! A statement on its way through capture: what is known of it and of the database, over what it goes, and whose turn it is.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use audit_core::{AuditContext, Entry, Error, Resource, Severity, action};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
@@ -11,7 +10,8 @@ use super::begin::to_the_end;
 use super::catalogue::Catalogue;
 use super::entries::Recorder;
 use super::images::Image;
-use super::plan::{About, Plan, Planned, Plans, Refusal, Step, is_harmless, may_record};
+use super::known::Known;
+use super::plan::{About, Plan, Planned, Plans, Refusal, Step, may_record};
 use super::reads::Reading;
 use super::refusal::{have_moved, reason_of_refusal};
 use super::request::{Answer, Ask, Request, send};
@@ -26,39 +26,11 @@ use crate::{Audit, Registry};
 
 /// What all clones of a connection, and its transactions, share.
 pub(super) struct Capture {
-    audit: Audit,
+    pub(super) audit: Audit,
     pub(super) backend: DbBackend,
-    plans: Plans,
+    pub(super) plans: Plans,
     pub(super) sqlite: Option<sqlite::Engine>,
-    known: Mutex<Known>,
-}
-
-/// So many `search_path`s are kept apart; one that is set in each transaction of a tenant, say.
-const PATHS: usize = 256;
-
-/// What is known of the database.
-#[derive(Default)]
-struct Known {
-    catalogue: Option<Arc<Catalogue>>,
-    /// What is known where names mean what they mean by another `search_path`.
-    by_path: HashMap<String, Arc<Catalogue>>,
-    /// How often it was forgotten because tables had changed.
-    forgotten: u64,
-}
-
-/// Forgets what was known of the database when it is dropped.
-pub(super) struct ForgetsAfter {
-    capture: Arc<Capture>,
-    state: Option<Arc<State>>,
-}
-
-impl Drop for ForgetsAfter {
-    fn drop(&mut self) {
-        if let Some(state) = &self.state {
-            state.defines();
-        }
-        self.capture.forget();
-    }
+    pub(super) known: Mutex<Known>,
 }
 
 /// Over what a statement goes.
@@ -82,13 +54,24 @@ impl Over<'_> {
     }
 
     /// Whether it is a transaction in which tables were defined.
-    fn has_defined(&self) -> bool {
+    pub(super) fn has_defined(&self) -> bool {
         matches!(self, Self::Transaction(_, state) if state.has_defined())
     }
 
-    /// Whether names may mean other tables in it than elsewhere.
-    fn has_renamed(&self) -> bool {
-        matches!(self, Self::Transaction(_, state) if state.has_renamed())
+    /// The transaction, if names may mean other tables in it than elsewhere.
+    pub(super) fn renamed(&self) -> Option<(&Arc<DatabaseTransaction>, &Arc<State>)> {
+        match self {
+            Self::Transaction(db, state) if state.has_renamed() => Some((db, state)),
+            _ => None,
+        }
+    }
+
+    /// How often something has changed in the transaction that plans go by.
+    fn changes(&self) -> u64 {
+        match self {
+            Self::Pool(_) => 0,
+            Self::Transaction(_, state) => state.changes(),
+        }
     }
 
     async fn pass(self, request: Request<'_>, ask: Ask) -> Result<Answer, DbErr> {
@@ -101,18 +84,18 @@ impl Over<'_> {
         }
     }
 
-    /// [`pass`](Self::pass) of what was planned, before anything was `defined` or after.
+    /// [`pass`](Self::pass) of what was planned after so many `changes`.
     async fn pass_planned<'r>(
         self,
         request: Request<'r>,
         ask: Ask,
-        defined: bool,
+        changes: u64,
     ) -> Result<Written<'r>, DbErr> {
         let Self::Transaction(db, state) = self else {
             return self.pass(request, ask).await.map(Written::Done);
         };
         let _turn = state.turn().await;
-        if !defined && state.has_defined() {
+        if state.changes() != changes {
             return Ok(Written::Outdated(request));
         }
         send(&**db, request, ask).await.map(Written::Done)
@@ -122,7 +105,7 @@ impl Over<'_> {
 /// What has become of a planned statement.
 enum Written<'a> {
     Done(Answer),
-    /// While it waited for its turn something was defined in its transaction: it has to be planned anew.
+    /// While it waited for its turn something has changed in its transaction: it has to be planned anew.
     Outdated(Request<'a>),
 }
 
@@ -179,24 +162,6 @@ fn may_define(sql: &str) -> bool {
     const VERBS: [&str; 5] = ["alter", "create", "drop", "rename", "truncate"];
     let mut words = sql.split(|c: char| !c.is_ascii_alphabetic());
     words.any(|word| VERBS.iter().any(|verb| word.eq_ignore_ascii_case(verb)))
-}
-
-/// What decides in a transaction which tables names mean.
-async fn path_of(db: &Arc<DatabaseTransaction>, state: &State) -> Result<String, DbErr> {
-    let backend = ConnectionTrait::get_database_backend(&**db);
-    let sql = match backend {
-        DbBackend::Postgres => "SELECT pg_catalog.array_to_string(pg_catalog.current_schemas(TRUE), ',')",
-        DbBackend::MySql => "SELECT COALESCE(DATABASE(), '')",
-        _ => return Ok(String::new()),
-    };
-    let (share, db) = (state.share().await, Arc::clone(db));
-    let row = to_the_end(async move {
-        let row = db.query_one_raw(Statement::from_string(backend, sql)).await;
-        drop(db);
-        drop(share);
-        row
-    });
-    row.await?.map_or_else(|| Ok(String::new()), |row| row.try_get_by_index(0))
 }
 
 /// The error of a statement that is refused.
@@ -300,138 +265,6 @@ impl Capture {
         }
     }
 
-    async fn plan(&self, over: &Over<'_>, sql: &str) -> Result<Arc<Planned>, DbErr> {
-        let shared = !over.has_defined() && !over.has_renamed();
-        if shared && let Some(plan) = self.plans.known(sql) {
-            return Ok(plan);
-        }
-        let forgotten = self.known().forgotten;
-        let plan = self.made(over, sql, shared).await?;
-        if self.known().forgotten != forgotten {
-            // It is of what was known before.
-            self.plans.drop(sql);
-        }
-        Ok(plan)
-    }
-
-    async fn made(&self, over: &Over<'_>, sql: &str, shared: bool) -> Result<Arc<Planned>, DbErr> {
-        let script = super::sql::read(sql, self.backend);
-        if let Some(doubt) = self.plans.doubt(sql, &script) {
-            return Ok(self.plans.keep(sql, Plan::Refuse(doubt), Vec::new(), &script, shared));
-        }
-        if script.statements.iter().all(|parsed| is_harmless(&parsed.what)) {
-            let catalogue = match self.plans.may_read_unnamed(&script) {
-                true => Some(self.catalogue(over).await?),
-                false => None,
-            };
-            let reads = self.plans.reads(sql, &script, catalogue.as_deref());
-            return Ok(self.plans.keep(sql, Plan::Pass, reads, &script, shared));
-        }
-        self.lock_before_reading(over).await;
-        let catalogue = self.catalogue(over).await?;
-        let plan = self.plans.make(sql, script.clone(), &catalogue, shared);
-        let missing = |step: &Step| step.target().is_some_and(|audited| catalogue.table(audited).is_none());
-        if !plan.plan.steps().iter().any(missing) {
-            return Ok(plan);
-        }
-        // The table may have been made since.
-        self.forget();
-        let catalogue = self.catalogue(over).await?;
-        let plan = self.plans.make(sql, script, &catalogue, shared);
-        if plan.plan.steps().iter().any(|step| step.target().is_some_and(|a| catalogue.table(a).is_none())) {
-            // Nor must it be remembered that it isn't there.
-            self.forget();
-        }
-        Ok(plan)
-    }
-
-    /// What is known of the database; read when a write comes by for the first time.
-    async fn catalogue(&self, over: &Over<'_>) -> Result<Arc<Catalogue>, DbErr> {
-        // What a transaction has defined, others don't see, and may never see.
-        let shared = !over.has_defined();
-        let path = match over {
-            Over::Transaction(db, state) if shared && state.has_renamed() => Some(path_of(db, state).await?),
-            _ => None,
-        };
-        let forgotten = {
-            let known = self.known();
-            let catalogue = path.as_ref().map_or(known.catalogue.as_ref(), |path| known.by_path.get(path));
-            if let (true, Some(catalogue)) = (shared, catalogue) {
-                return Ok(Arc::clone(catalogue));
-            }
-            known.forgotten
-        };
-        // Without a lock, though several may read it then: to read it may mean to wait for a connection, and the transaction
-        // that has it may be the next to ask here.
-        let audit = self.audit.clone();
-        let loaded = match *over {
-            Over::Pool(db) if self.backend == DbBackend::MySql => {
-                let db = db.clone();
-                to_the_end(async move { Catalogue::load(&db, audit.registry()).await }).await
-            }
-            Over::Transaction(db, state) if self.backend != DbBackend::Sqlite => {
-                let (share, db) = (state.share().await, Arc::clone(db));
-                to_the_end(async move {
-                    let loaded = Catalogue::load(&*db, audit.registry()).await;
-                    drop(db);
-                    drop(share);
-                    loaded
-                })
-                .await
-            }
-            Over::Pool(db) => Catalogue::load(db, audit.registry()).await,
-            Over::Transaction(db, _) => Catalogue::load(&**db, audit.registry()).await,
-        };
-        let loaded = Arc::new(loaded?);
-        let mut known = self.known();
-        if shared && known.forgotten == forgotten {
-            match path {
-                None => known.catalogue = Some(Arc::clone(&loaded)),
-                Some(path) => {
-                    if known.by_path.len() >= PATHS {
-                        known.by_path.clear();
-                    }
-                    known.by_path.insert(path, Arc::clone(&loaded));
-                }
-            }
-        }
-        Ok(loaded)
-    }
-
-    /// On SQLite, before the catalogue is read in a transaction that is about to write: the write lock, which would be refused to
-    /// a deferred transaction that has read, if another one has written in between.
-    async fn lock_before_reading(&self, over: &Over<'_>) {
-        if let (Some(engine), Over::Transaction(db, _)) = (&self.sqlite, over)
-            && self.known().catalogue.is_none()
-        {
-            engine.lock_any(db).await;
-        }
-    }
-
-    /// Forgets what was known of the database: its tables have changed.
-    pub(super) fn forget(&self) {
-        let mut known = self.known();
-        known.catalogue = None;
-        known.by_path.clear();
-        known.forgotten += 1;
-        drop(known);
-        self.plans.clear();
-    }
-
-    /// Forgets it when this is dropped: with a definition's end, however it ends. If the tables were changed in a transaction, it is
-    /// forgotten once more when that ends: it may be rolled back, and until then others see them as they were.
-    pub(super) fn forgets_after(self: &Arc<Self>, over: &Over<'_>) -> ForgetsAfter {
-        let state = match over {
-            Over::Pool(_) => None,
-            Over::Transaction(_, state) => {
-                // At once: what is planned while it is under way waits for its turn to look at the tables.
-                state.defines();
-                Some(Arc::clone(state))
-            }
-        };
-        ForgetsAfter { capture: Arc::clone(self), state }
-    }
-
     /// Runs a definition as it is. A server goes on with it though its future is dropped, and what was known is forgotten when it ends.
     async fn define(
         self: &Arc<Self>,
@@ -471,10 +304,6 @@ impl Capture {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Runs a statement, with whatever capture adds to it.
     pub(super) async fn run(
         self: &Arc<Self>,
@@ -503,6 +332,9 @@ impl Capture {
                 self.keep_own(&over, request.sql()).await?;
                 if let Over::Transaction(db, state) = over {
                     self.settle(db, state).await?;
+                    if request.sql().to_ascii_lowercase().contains("search_path") {
+                        state.renames();
+                    }
                 }
             }
             return match may_define(request.sql()) {
@@ -510,7 +342,7 @@ impl Capture {
                 false => over.pass(request, ask).await,
             };
         }
-        let defined = over.has_defined();
+        let mut changes = over.changes();
         let planned = self.plan(&over, request.sql()).await?;
         if planned.begins && matches!(over, Over::Pool(_)) {
             let why = "nobody can tell what is written in a transaction that is begun by SQL over a pool; use `begin()`";
@@ -520,25 +352,27 @@ impl Capture {
             // What is undone by that, or committed, isn't followed.
             state.doubt().await;
             if state.has_defined() {
-                let answer = self.written(over, context, (&planned, defined), request, ask).await;
+                let answer = self.written(over, context, (&planned, changes), request, ask).await;
                 self.forget();
                 return answer;
             }
         }
         if let (true, Over::Transaction(_, state)) = (planned.renames, &over) {
             state.renames();
+            // It goes by nothing that it changes itself.
+            changes = over.changes();
         }
         if planned.reads.is_empty() {
-            return self.written(over, context, (&planned, defined), request, ask).await;
+            return self.written(over, context, (&planned, changes), request, ask).await;
         }
         let Some(mut reading) = self.reading(&planned, &over, context, request.values())? else {
-            return self.written(over, context, (&planned, defined), request, ask).await;
+            return self.written(over, context, (&planned, changes), request, ask).await;
         };
         if planned.writes {
             // What is written can't be taken back if its read can't be recorded.
             reading.reserve().await.map_err(|error| to_db_err(&error))?;
         }
-        let answer = self.written(over, context, (&planned, defined), request, ask).await;
+        let answer = self.written(over, context, (&planned, changes), request, ask).await;
         match &answer {
             Ok(Answer::Rows(rows)) if matches!(planned.plan, Plan::Pass) => {
                 reading.seen_none();
@@ -554,23 +388,23 @@ impl Capture {
         Ok(answer)
     }
 
-    /// Runs what was planned, before anything was `defined` in its transaction or after.
+    /// Runs what was planned after so many `changes`; plans it anew if there were more when its turn comes.
     async fn written(
         self: &Arc<Self>,
         over: Over<'_>,
         context: Option<&Arc<AuditContext>>,
-        (planned, defined): (&Arc<Planned>, bool),
-        request: Request<'_>,
+        (planned, mut changes): (&Arc<Planned>, u64),
+        mut request: Request<'_>,
         ask: Ask,
     ) -> Result<Answer, DbErr> {
-        let request = match self.write(over, context, (planned, defined), request, ask).await? {
-            Written::Done(answer) => return Ok(answer),
-            Written::Outdated(request) => request,
-        };
-        let planned = self.plan(&over, request.sql()).await?;
-        match self.write(over, context, (&planned, true), request, ask).await? {
-            Written::Done(answer) => Ok(answer),
-            Written::Outdated(_) => Err(DbErr::Custom("a statement was planned twice in vain".into())),
+        let mut planned = Arc::clone(planned);
+        loop {
+            match self.write(over, context, (&planned, changes), request, ask).await? {
+                Written::Done(answer) => return Ok(answer),
+                Written::Outdated(again) => request = again,
+            }
+            changes = over.changes();
+            planned = self.plan(&over, request.sql()).await?;
         }
     }
 
@@ -578,13 +412,13 @@ impl Capture {
         self: &Arc<Self>,
         over: Over<'_>,
         context: Option<&Arc<AuditContext>>,
-        (planned, defined): (&Arc<Planned>, bool),
+        (planned, changes): (&Arc<Planned>, u64),
         request: Request<'r>,
         ask: Ask,
     ) -> Result<Written<'r>, DbErr> {
         let plan = &planned.plan;
         match plan {
-            Plan::Pass => return over.pass_planned(request, ask, defined).await,
+            Plan::Pass => return over.pass_planned(request, ask, changes).await,
             Plan::Redefine => return self.define(over, request, ask).await.map(Written::Done),
             Plan::Refuse(refusal) => {
                 if let Some(done) = refusal.recorded() {
@@ -614,7 +448,7 @@ impl Capture {
         let in_transaction = matches!(over, Over::Transaction(..));
         let defines = plan.steps().iter().any(|step| matches!(step.parsed.what, What::Define(_)));
         let forgets = defines.then(|| self.forgets_after(&over));
-        let outdated = |state: &State| !defines && !defined && state.has_defined();
+        let outdated = |state: &State| !defines && state.changes() != changes;
         let shielded = match self.backend {
             DbBackend::MySql => true,
             DbBackend::Postgres => in_transaction || defines,

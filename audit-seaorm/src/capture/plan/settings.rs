@@ -57,12 +57,12 @@ const CHANGES_MEANING: &[&str] = &[
     "standard_conforming_strings",
 ];
 
-/// Whether names mean other tables by another value of this setting.
-pub(super) fn changes_names(name: &str) -> bool {
-    matches!(name, "search_path" | "use")
+/// Whether names mean other tables after it (PostgreSQL).
+pub(super) fn changes_names(what: &What) -> bool {
+    matches!(what, What::Setting(names) if names.iter().any(|name| name == "search_path"))
 }
 
-/// Whether a text sets one by a function.
+/// The same of a function that a text calls.
 pub(super) fn sets_names(sql: &str, script: &Script) -> bool {
     let mut called = script.statements.iter().flat_map(|parsed| &parsed.functions);
     called.any(|name| name.ends_with("set_config")) && sql.to_lowercase().contains("search_path")
